@@ -1,0 +1,1 @@
+"""Where artifacts are kept for readers; a publisher implements `core.ports.Publisher`."""

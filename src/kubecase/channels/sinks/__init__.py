@@ -1,0 +1,1 @@
+"""Where reports go: each module implements `core.ports.Sink` for one channel."""

@@ -1,0 +1,1 @@
+"""Where faults come from; each module maps one outside format to `core.model.Fault`."""

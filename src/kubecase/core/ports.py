@@ -1,0 +1,210 @@
+"""The protocols through which the service knows agents, runtimes, sources, sinks and publishers.
+
+All on one page. Third parties implement them and register under the entry-point groups
+`kubecase.agents`, `.runtimes`, `.sources`, `.sinks` and `.publishers`; what is built in registers
+the same way. `tests/contracts` holds one suite per protocol that every implementation must pass.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Protocol
+
+from kubecase.core.briefing import Briefing
+from kubecase.core.model import (
+    Collection,
+    Command,
+    Exit,
+    Fault,
+    Incident,
+    Investigation,
+    Limits,
+    Verdict,
+)
+from kubecase.core.report import Report
+
+
+class Moment(StrEnum):
+    """What an agent was seen doing, in one vocabulary for all CLIs."""
+
+    STARTED = "started"
+    MESSAGE = "message"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    DENIED = "denied"
+    RETRY = "retry"
+    USAGE = "usage"
+    FINISHED = "finished"
+    GARBAGE = "garbage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentEvent:
+    """One thing an agent did, read from its output. `text` is untrusted and at most 2000 long."""
+
+    moment: Moment
+    text: str
+    tool: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A key that an agent's CLI needs: the variable it reads, and the value."""
+
+    variable: str
+    value: str
+
+    def __repr__(self) -> str:
+        """Without the value."""
+        return f"Credential({self.variable})"
+
+
+class Agent(Protocol):
+    """How to ask one AI CLI. Pure: no file, no process, no clock."""
+
+    @property
+    def name(self) -> str:
+        """The name in settings, rows and metrics."""
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """Every environment name that `command` may add to the briefing's own."""
+
+    def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
+        """What to run for `briefing` in `workspace`; `private` is where private files will lie.
+
+        The prompt goes in by standard input. The environment is `briefing.environment` and
+        declared `variables`, nothing else; no secret is in argv.
+        """
+
+    def events(self, line: bytes) -> tuple[AgentEvent, ...]:
+        """What one line of standard output tells. Never raises, whatever the line holds."""
+
+    def verdict(self, lines: Iterable[bytes], exit: Exit) -> Verdict:
+        """What the whole standard output claims. Never raises, whatever the lines hold."""
+
+
+class Stop(Protocol):
+    """A request to stop one investigation: data that is waited for, never a cancellation."""
+
+    def is_set(self) -> bool:
+        """Whether the request has been made."""
+
+    async def wait(self) -> object:
+        """Return once the request has been made."""
+
+
+Stream = Literal["stdout", "stderr"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """An agent's process exists: who it is, since when, and which isolation is in force.
+
+    `isolation` is the name of the layer; `notes` say what that layer does not defend against.
+    """
+
+    pid: int
+    at: datetime
+    isolation: str
+    notes: tuple[str, ...] = ()
+
+
+class Watcher(Protocol):
+    """Told by a runtime what happens while a command runs. Its methods must be quick."""
+
+    async def started(self, started: Started) -> None:
+        """The agent's process exists."""
+
+    def output(self, stream: Stream, data: bytes) -> None:
+        """More output, in the order it came, in pieces of any size, up to the stored limit."""
+
+
+class Runtime(Protocol):
+    """Starts one command, watches it, contains it, and leaves nothing of it alive."""
+
+    @property
+    def name(self) -> str:
+        """The name in settings and in the run's record."""
+
+    async def run(
+        self, command: Command, limits: Limits, *, run_dir: Path, stop: Stop, watcher: Watcher
+    ) -> Exit:
+        """Run `command` to its end, whatever ends it, and say how it ended.
+
+        `run_dir` is created by the runtime (0700, outside the workspace, must not exist) and keeps
+        the log, the start and the exit record. However this is left, by return, by error or by
+        cancellation, no process of the command is alive. A program that cannot be started is an
+        Exit by START_ERROR. Raises RuntimeUnavailable when supervision itself cannot work here.
+        """
+
+    def lines(self, run_dir: Path) -> Iterator[bytes]:
+        """The stored standard output of a run, line by line without line ends, bounded."""
+
+    def log(self, run_dir: Path) -> Iterator[bytes]:
+        """Both stored streams of a run, interleaved as they came, in chunks."""
+
+    async def stop(self, run_dir: Path, *, wait_seconds: float) -> bool:
+        """Ask the run kept in `run_dir`, started by any process, to stop; True once it is gone."""
+
+
+class Collector(Protocol):
+    """Finds out what is known about a fault, read-only."""
+
+    async def collect(self, fault: Fault) -> Collection:
+        """What could be had; failing to get something is a `Gap`, not an error."""
+
+
+class Source(Protocol):
+    """Where faults come from."""
+
+    @property
+    def name(self) -> str:
+        """The name in settings and metrics."""
+
+    def faults(self) -> AsyncIterator[Fault]:
+        """The faults, as they come; ends when the source is exhausted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What a sink tells people: an investigation that ended, and what is known."""
+
+    incident: Incident
+    investigation: Investigation
+    report: Report | None
+    report_url: str | None
+
+
+class Sink(Protocol):
+    """Where reports go to reach people."""
+
+    @property
+    def name(self) -> str:
+        """The name in settings and metrics."""
+
+    async def send(self, notice: Notice) -> None:
+        """Deliver `notice` once; raises KubecaseError when it was not delivered."""
+
+
+class Publisher(Protocol):
+    """Where the files of an ended investigation are kept for readers."""
+
+    async def publish(self, investigation: Investigation, files: Mapping[str, Path]) -> str | None:
+        """Store `files` by name; returns an address for people, if there is one."""
+
+
+class Observer(Protocol):
+    """Told of every event that logs and metrics are made of."""
+
+    def record(self, event: str, /, **fields: object) -> None:
+        """One event with its fields; the names are those of docs/formats.md section 7."""
+
+
+class Silence:
+    """An observer that keeps nothing, for those who have none."""
+
+    def record(self, event: str, /, **fields: object) -> None:
+        """Keep nothing of it."""
