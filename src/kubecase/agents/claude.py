@@ -1,0 +1,183 @@
+"""Claude Code, headless and read-only: no shell, no tool server, the Read tool and nothing else.
+
+The prompt names the files of the case; the answer is taken from the result in the stream, since
+this agent cannot write. Checked against version 2.1.330 (`--restricted` must exist).
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from uuid import NAMESPACE_URL, uuid5
+
+from kubecase.agents.claude_events import events_of
+from kubecase.agents.claude_verdict import Demanded, verdict_of
+from kubecase.agents.options import AgentSettings, require_argument, unusable
+from kubecase.agents.readonly import (
+    DENIED_TOOLS,
+    claude_extra_args,
+    claude_settings,
+    claude_settings_findings,
+    reading_tools,
+)
+from kubecase.core.briefing import Briefing
+from kubecase.core.errors import AgentUnavailable
+from kubecase.core.model import Command, Exit, Verdict
+from kubecase.core.ports import AgentEvent, Credential
+
+SIGTERM = 15
+
+SWITCHES: Mapping[str, str] = {
+    "DISABLE_AUTOUPDATER": "1",
+    "DISABLE_TELEMETRY": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
+    "CLAUDE_CODE_DISABLE_FILE_MENTIONS": "1",
+    "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",
+    "CLAUDE_CODE_DISABLE_CLAUDE_MDS": "1",
+    "CLAUDE_CODE_DISABLE_BUNDLED_SKILLS": "1",
+    "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+    "CLAUDE_CODE_DISABLE_CRON": "1",
+    "CLAUDE_CODE_MAX_RETRIES": "3",
+    "API_TIMEOUT_MS": "120000",
+    "BASH_DEFAULT_TIMEOUT_MS": "30000",
+    "BASH_MAX_TIMEOUT_MS": "60000",
+}
+"""Nothing is looked up, updated or reported; a file named by `@path` in a prompt is not read."""
+
+DEFAULT_TURNS = 30
+
+_KEY = "ANTHROPIC_API_KEY"
+_BASE_URL = "ANTHROPIC_BASE_URL"
+# No user information: an address is shown where a key must not be.
+_ADDRESS = re.compile(r"https?://[^\s/@]+(/[^\s@]*)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claude:
+    """The adapter for Claude Code.
+
+    `program` is a name on PATH or a path. `credential` is given to it as ANTHROPIC_API_KEY,
+    whatever the name it is configured under. `base_url` replaces the vendor's address. Raises
+    AgentUnavailable for a value that the CLI would refuse, or that would loosen its rules.
+    """
+
+    program: str = "claude"
+    model: str | None = None
+    max_turns: int = DEFAULT_TURNS
+    max_budget_usd: float | None = None
+    credential: Credential | None = None
+    base_url: str | None = None
+    extra_args: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ("Read",)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work before anything is started."""
+        require_argument("claude", self.program, "agent_command")
+        if self.model is not None:
+            require_argument("claude", self.model, "model")
+            if self.model.startswith("-"):
+                raise unusable("claude", "model looks like an option", "model")
+        if self.max_turns < 1:
+            raise unusable("claude", "max_turns is below 1", "max_turns")
+        if self.max_budget_usd is not None and not self.max_budget_usd > 0:
+            raise unusable("claude", "max_budget_usd is not above 0", "max_budget_usd")
+        if self.base_url is not None and not _ADDRESS.fullmatch(self.base_url):
+            raise unusable("claude", "base_url is not a plain http(s) address", "base_url")
+        claude_extra_args(self.extra_args)
+        reading_tools("claude", self.tools)
+
+    @classmethod
+    def configured(cls, options: AgentSettings) -> Self:
+        """The adapter for `options`; raises AgentUnavailable when there is no key for it."""
+        if options.credential is None or not options.credential.value:
+            raise AgentUnavailable(
+                "cannot use the agent claude: there is no model key",
+                hint=f"Set {_KEY} (or CLAUDE_API_KEY); AGENT_RUNTIME_COMMAND or "
+                "agent_runtime.agent_command may name another program.",
+            )
+        return cls(
+            program=options.program or "claude",
+            model=options.model,
+            max_turns=DEFAULT_TURNS if options.max_turns is None else options.max_turns,
+            max_budget_usd=options.max_budget_usd,
+            credential=options.credential,
+            base_url=options.base_url,
+            extra_args=options.extra_args,
+            tools=reading_tools("claude", options.allowed_tools),
+        )
+
+    @property
+    def name(self) -> str:
+        """`claude`."""
+        return "claude"
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """Its switches, its key and its base URL."""
+        return frozenset({*SWITCHES, _KEY, _BASE_URL})
+
+    def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
+        """Claude Code with the prompt on standard input and its own files in `private`."""
+        home = briefing.environment.get("HOME")
+        settings = claude_settings(workspace, Path(home) if home else None)
+        if findings := claude_settings_findings(settings):
+            raise AgentUnavailable(f"cannot write settings for claude: {'; '.join(findings)}")
+        return Command(
+            argv=self._argv(briefing, workspace, private),
+            environment={**briefing.environment, **self._own_variables()},
+            cwd=workspace,
+            stdin=briefing.user_prompt.encode("utf-8", "replace"),
+            # After SIGINT the CLI exits with 0 and may print no result.
+            stop_signal=SIGTERM,
+            private_files={
+                "system.md": briefing.system_prompt.encode("utf-8", "replace"),
+                "settings.json": json.dumps(settings, indent=2).encode(),
+                "mcp.json": b'{"mcpServers": {}}',
+            },
+            read_only_paths=(Path(self.program),) if self.program.startswith("/") else (),
+        )
+
+    def _argv(self, briefing: Briefing, workspace: Path, private: Path) -> tuple[str, ...]:
+        # Sibling directories of later attempts have names of their own, hence other ids.
+        session = uuid5(NAMESPACE_URL, f"{briefing.environment['INCIDENT_ID']}/{workspace.name}")
+        budget = self.max_budget_usd
+        return (
+            self.program, "-p",
+            "--output-format", "stream-json", "--verbose",
+            "--restricted",
+            "--tools", ",".join(self.tools),
+            "--allowedTools", "Read(./**)",
+            "--disallowedTools", ",".join(DENIED_TOOLS["claude"]),
+            "--permission-mode", "dontAsk",
+            "--settings", str(private / "settings.json"),
+            "--setting-sources", "",
+            "--strict-mcp-config", "--mcp-config", str(private / "mcp.json"),
+            "--disable-slash-commands",
+            "--no-session-persistence",
+            "--session-id", str(session),
+            "--append-system-prompt-file", str(private / "system.md"),
+            "--max-turns", str(self.max_turns),
+            *(() if budget is None else ("--max-budget-usd", f"{budget:.6f}".rstrip("0"))),
+            *(() if self.model is None else ("--model", self.model)),
+            *self.extra_args,
+        )  # fmt: skip
+
+    def _own_variables(self) -> dict[str, str]:
+        own = dict(SWITCHES)
+        if self.credential is not None:
+            own[_KEY] = self.credential.value
+        if self.base_url is not None:
+            own[_BASE_URL] = self.base_url
+        return own
+
+    def events(self, line: bytes) -> tuple[AgentEvent, ...]:
+        """What one line of its stream tells."""
+        return events_of(line)
+
+    def verdict(self, lines: Iterable[bytes], exit: Exit) -> Verdict:
+        """What its stream claims, and whether it started with exactly the tools it was given."""
+        return verdict_of(lines, exit, Demanded(tools=frozenset(self.tools)))

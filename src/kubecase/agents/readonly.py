@@ -1,0 +1,127 @@
+"""What an agent may do: the tools of each CLI that only read, and the rules that say so twice.
+
+The first line of defence is that nothing else exists: an agent is given the tools named here and
+no other. The deny rules repeat it for the day on which that fails. Neither is the promise of
+kubecase: authorisation happens outside the CLI, in the gateways and in the cluster.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from kubecase.core.errors import AgentUnavailable
+
+READING_TOOLS: Mapping[str, frozenset[str]] = {"claude": frozenset({"Read", "Grep", "Glob"})}
+"""By CLI, the built-in tools that read files below the workspace and do nothing else."""
+
+DEFAULT_TOOLS: Mapping[str, tuple[str, ...]] = {"claude": ("Read",)}
+"""By CLI, what an agent is given unless the configuration chooses others of the above."""
+
+DENIED_TOOLS: Mapping[str, tuple[str, ...]] = {
+    "claude": (
+        "Agent", "Bash", "CronCreate", "CronDelete", "Edit", "EnterWorktree", "ExitWorktree",
+        "Monitor", "NotebookEdit", "ScheduleWakeup", "SendMessage", "Skill", "Task", "WebFetch",
+        "WebSearch", "Workflow", "Write",
+    ),
+}  # fmt: skip
+"""By CLI, tools that change something, start something or leave the machine."""
+
+_PRIVATE_PLACES = ("/etc", "/proc", "/sys", "/dev", "/boot", "/root", "/home", "/run", "/var/run")
+
+_CLAUDE_OPTIONS: Mapping[str, int] = {
+    "--effort": 1,
+    "--fallback-model": 1,
+    "--include-partial-messages": 0,
+}
+
+_RULE = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\([^()]+\))?")
+
+
+def reading_tools(cli: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """`wanted`, or the default tools of `cli` if nothing is wanted.
+
+    Raises AgentUnavailable for a tool that is not known to read only.
+    """
+    for tool in wanted:
+        if tool not in READING_TOOLS[cli]:
+            raise AgentUnavailable(
+                f"cannot give the tool {ascii(tool)[:80]} to {cli}: it does not only read",
+                hint="Choose allowed_tools (AGENT_RUNTIME_ALLOWED_TOOLS) from "
+                + ", ".join(sorted(READING_TOOLS[cli])) + ".",
+            )  # fmt: skip
+    return wanted or DEFAULT_TOOLS[cli]
+
+
+def claude_extra_args(extra: tuple[str, ...]) -> tuple[str, ...]:
+    """`extra` if it holds only options that cannot loosen anything.
+
+    An allow-list, since an option not known today may open a door tomorrow. Raises
+    AgentUnavailable for any other option, and for a word that would be read as a prompt.
+    """
+    rest = list(extra)
+    while rest:
+        option, equals, value = rest.pop(0).partition("=")
+        arity = _CLAUDE_OPTIONS.get(option)
+        if arity is None or (equals and not arity):
+            raise _refused(option)
+        if arity and not equals:
+            value = rest.pop(0) if rest else ""
+        if arity and (not value or value.startswith("-") or "\0" in value):
+            raise _refused(option)
+    return extra
+
+
+def _refused(option: str) -> AgentUnavailable:
+    return AgentUnavailable(
+        f"cannot pass {ascii(option)[:80]} to claude",
+        hint="Of the options of claude, extra_args may hold "
+        + ", ".join(sorted(_CLAUDE_OPTIONS)) + ".",
+    )  # fmt: skip
+
+
+def claude_settings(workspace: Path, home: PurePath | None) -> dict[str, Any]:
+    """The settings file for claude: deny rules, and no way to switch the checks off.
+
+    A rule for a place that holds the workspace itself is left out, since deny rules win over
+    everything; `home` is the agent's own, fresh home.
+    """
+    places = [place for place in _PRIVATE_PLACES if not workspace.is_relative_to(place)]
+    rules = [f"Read(/{place}/**)" for place in places]
+    if home is not None and not workspace.is_relative_to(home):
+        rules.append("Read(~/**)")
+    return {
+        "permissions": {
+            "allow": [],
+            "deny": [*DENIED_TOOLS["claude"], *rules],
+            "defaultMode": "dontAsk",
+            "disableBypassPermissionsMode": "disable",
+        }
+    }
+
+
+def claude_settings_findings(settings: Any) -> tuple[str, ...]:
+    """What is wrong with `settings` for claude; empty if it is as it must be.
+
+    The CLI drops a whole settings file, deny rules included and without a word, for one value
+    that it does not like. Hence every value is checked here, and unknown keys are findings.
+    """
+    if not isinstance(settings, Mapping) or set(settings) != {"permissions"}:
+        return ("settings are not an object with the one key permissions",)
+    permissions = settings["permissions"]
+    keys = {"allow", "deny", "defaultMode", "disableBypassPermissionsMode"}
+    if not isinstance(permissions, Mapping) or set(permissions) != keys:
+        return (f"permissions are not an object with the keys {', '.join(sorted(keys))}",)
+    findings = []
+    for key in ("allow", "deny"):
+        rules = permissions[key]
+        if not isinstance(rules, list):
+            findings.append(f"{key} is not a list")
+            continue
+        wrong = (r for r in rules if not isinstance(r, str) or not _RULE.fullmatch(r))
+        findings += [f"{key} holds {ascii(rule)[:80]}, which is no rule" for rule in wrong]
+    if permissions["defaultMode"] != "dontAsk":
+        findings.append("defaultMode is not dontAsk")
+    if permissions["disableBypassPermissionsMode"] != "disable":
+        findings.append("disableBypassPermissionsMode is not disable")
+    return tuple(findings)

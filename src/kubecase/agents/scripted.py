@@ -1,0 +1,123 @@
+"""The scripted agent: a real process that does what a plan says. For trials and for tests."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from kubecase.agents.lines import (
+    amount_at,
+    count_at,
+    parsed,
+    printable,
+    shown,
+    text_at,
+    undecoded,
+)
+from kubecase.agents.options import AgentSettings, missing_command, require_argument
+from kubecase.core.briefing import Briefing
+from kubecase.core.model import Command, Exit, Reason, Usage, Verdict
+from kubecase.core.ports import AgentEvent, Moment
+
+PROGRAM = Path(__file__).with_name("scripted_program.py")
+"""The stand-alone program; it runs by itself too: `python scripted_program.py PLAN.json`."""
+
+USUAL_PLAN: Mapping[str, Any] = {
+    "steps": [
+        {"do": "read_prompt"},
+        {"do": "emit", "lines": [{"moment": "started", "text": "scripted"}]},
+        {"do": "emit", "lines": [{"moment": "tool_call", "tool": "read_context", "text": "{}"}]},
+        {"do": "report"},
+        {"do": "emit", "lines": [{"moment": "finished", "text": "report written"}]},
+    ]
+}
+"""What it does unless told otherwise: reads the prompt, says a few lines, leaves a report."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scripted:
+    """An agent that follows `plan`: the plan itself, or the path of a JSON file that holds it.
+
+    `python` is the interpreter (3.11 or later, nothing installed). The steps are listed at the
+    head of `scripted_program.py`. A printed JSON object with `moment` is an event; one with
+    `verdict` is its claim, the last of which counts.
+    """
+
+    python: str
+    plan: Mapping[str, Any] | Path = field(default_factory=lambda: USUAL_PLAN)
+
+    def __post_init__(self) -> None:
+        """Refuse an empty interpreter."""
+        require_argument("scripted", self.python, "agent_command")
+
+    @classmethod
+    def configured(cls, options: AgentSettings) -> Self:
+        """The adapter for `options`: its `script`, else its program as a plan, else the usual."""
+        if not options.python:
+            raise missing_command("scripted", "a plan, and let a Python interpreter be found")
+        plan = options.script or (Path(options.program) if options.program else USUAL_PLAN)
+        return cls(python=options.python, plan=plan)
+
+    @property
+    def name(self) -> str:
+        """`scripted`."""
+        return "scripted"
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
+        """The program with its plan; a plan given as a value is placed in `private`."""
+        placed = (
+            {} if isinstance(self.plan, Path) else {"plan.json": json.dumps(self.plan).encode()}
+        )
+        plan = self.plan if isinstance(self.plan, Path) else private / "plan.json"
+        return Command(
+            argv=(self.python, "-I", "-S", str(PROGRAM), str(plan)),
+            environment=dict(briefing.environment),
+            cwd=workspace,
+            stdin=briefing.user_prompt.encode("utf-8", "replace"),
+            private_files=placed,
+            read_only_paths=(PROGRAM, plan) if isinstance(self.plan, Path) else (PROGRAM,),
+        )
+
+    def events(self, line: bytes) -> tuple[AgentEvent, ...]:
+        """The event that the line spells out; a line that is no JSON object is garbage."""
+        if not line.strip():
+            return ()
+        value = parsed(line)
+        if value is None:
+            return (AgentEvent(moment=Moment.GARBAGE, text=undecoded(line)),)
+        moment = text_at(value, "moment")
+        if moment not in set(Moment):
+            return ()
+        tool = printable(text_at(value, "tool"), 200) or None
+        return (AgentEvent(moment=Moment(moment), text=shown(value.get("text")), tool=tool),)
+
+    def verdict(self, lines: Iterable[bytes], exit: Exit) -> Verdict:
+        """The last claim in the stream; without one, exit and report file decide."""
+        claim: Mapping[str, Any] = {}
+        for line in lines:
+            value = parsed(line) or {}
+            if isinstance(value.get("verdict"), Mapping):
+                claim = value["verdict"]
+        reason = text_at(claim, "reason")
+        report, usage = text_at(claim, "report"), claim.get("usage")
+        return Verdict(
+            report=printable(report, len(report)) or None,
+            failure=printable(text_at(claim, "failure")) or None,
+            reason=Reason(reason) if reason in set(Reason) else None,
+            usage=_usage(usage) if isinstance(usage, Mapping) else None,
+        )
+
+
+def _usage(value: Mapping[str, Any]) -> Usage:
+    return Usage(
+        input_tokens=count_at(value, "input_tokens"),
+        output_tokens=count_at(value, "output_tokens"),
+        cost_usd=amount_at(value, "cost_usd"),
+        turns=count_at(value, "turns"),
+    )
