@@ -1,0 +1,31 @@
+# Everything a newcomer needs: `make demo` and `make test`.
+.PHONY: help demo test check bench setup lock clean
+
+help: ## say what each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
+
+demo: ## set up and run a whole investigation: no key, no cluster
+	@scripts/setup runtime
+	@.venv/bin/kubecase demo
+
+test: ## set up and run every test with coverage
+	@scripts/setup dev
+	@rm -f .coverage .coverage.*
+	@.venv/bin/pytest -n auto --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+
+check: ## the whole gate: format, lint, types, contracts, tests, coverage
+	@scripts/setup dev
+	@scripts/check
+
+bench: ## measure, and print ratios to a baseline of the same run
+	@scripts/setup dev
+	@.venv/bin/python benchmarks/run.py
+
+setup: ## make .venv with everything for development
+	@scripts/setup dev
+
+lock: ## rewrite the hashed locks
+	@scripts/lock
+
+clean: ## remove what was built here
+	rm -rf .venv .tools .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis build dist

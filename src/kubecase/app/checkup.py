@@ -1,0 +1,236 @@
+"""What works on this machine, found by trying rather than by asking which system it is."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kubecase import __version__
+from kubecase.app import plugins, wiring
+from kubecase.app.settings import Loaded, Settings
+from kubecase.core.errors import AgentUnavailable, KubecaseError
+from kubecase.core.model import Command, Limits
+from kubecase.core.ports import Silence, Started, Stream
+
+State = Literal["ok", "missing", "note"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that works or does not. `needed` when the settings ask for it."""
+
+    what: str
+    state: State
+    says: str
+    remedy: str | None = None
+    needed: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding for machines."""
+        return asdict(self)
+
+
+async def checkup(loaded: Loaded) -> list[Finding]:
+    """Everything that was found out, in the order in which a newcomer needs it."""
+    settings = loaded.settings
+    findings = [
+        Finding(
+            what="kubecase",
+            state="ok",
+            says=f"{__version__}, Python {platform.python_version()}, {platform.system()} "
+            f"{platform.release()}",
+        ),
+        *_settings(loaded),
+        *_directories(settings),
+        await _store(settings),
+        *[await _isolation(settings)],
+        *_agents(settings),
+        *_cluster(settings),
+    ]
+    return findings
+
+
+def _settings(loaded: Loaded) -> Iterator[Finding]:
+    where = str(loaded.config_path) if loaded.config_path else "no file, defaults only"
+    yield Finding(what="settings", state="ok", says=where)
+    for warning in loaded.warnings:
+        yield Finding(what="settings", state="note", says=warning)
+    if os.geteuid() == 0:
+        yield Finding(
+            what="user",
+            state="note",
+            says="running as root: agents run as root too, so file modes do not hold them back",
+            remedy="Run kubecase as a user of its own.",
+        )
+
+
+def _directories(settings: Settings) -> Iterator[Finding]:
+    for what, path in (
+        ("workspaces", settings.agent_runtime.workspace_root),
+        ("records", settings.store.data_dir),
+    ):
+        existing = next(p for p in (path, *path.parents) if p.exists())
+        if not os.access(existing, os.W_OK):
+            yield Finding(
+                what=what,
+                state="missing",
+                says=f"{path} cannot be written",
+                remedy=f"Give this user {existing}, or set another directory.",
+                needed=True,
+            )
+            continue
+        free = shutil.disk_usage(existing).free
+        yield Finding(what=what, state="ok", says=f"{path}, {free / 2**30:.1f} GiB free")
+
+
+async def _store(settings: Settings) -> Finding:
+    try:
+        async with wiring.opened_store(settings, Silence()) as store:
+            count = len(await store.list_investigations(limit=1000))
+    except KubecaseError as error:
+        return Finding(
+            what="store", state="missing", says=str(error), remedy=error.hint, needed=True
+        )
+    return Finding(what="store", state="ok", says=f"opens; {count} investigations on record")
+
+
+class _Trial:
+    """A watcher that keeps what the runtime said of itself."""
+
+    started_as: Started | None = None
+
+    async def started(self, started: Started) -> None:
+        """Keep it."""
+        self.started_as = started
+
+    def output(self, stream: Stream, data: bytes) -> None:
+        """Of no interest here."""
+
+
+async def _isolation(settings: Settings) -> Finding:
+    """Start a real process in the layer that agents would get."""
+    import anyio
+
+    try:
+        name, _ = wiring.isolation(settings)
+        trial = _Trial()
+        with tempfile.TemporaryDirectory(prefix="kubecase-doctor-") as folder:
+            limits = Limits(
+                wall_clock=10, grace=1, idle=None, output_bytes=1 << 20, disk_bytes=1 << 20
+            )
+            command = Command(
+                argv=(sys.executable, "-I", "-S", "-c", "print('here')"),
+                environment={"PATH": wiring.DEFAULT_PATH},
+                cwd=Path(folder),
+            )
+            exit = await plugins.runtime(name).run(
+                command, limits, run_dir=Path(folder) / "run", stop=anyio.Event(), watcher=trial
+            )
+    except KubecaseError as error:
+        return Finding(
+            what="isolation", state="missing", says=str(error), remedy=error.hint, needed=True
+        )
+    if exit.code != 0 or not exit.clean or trial.started_as is None:
+        return Finding(
+            what="isolation",
+            state="missing",
+            says=f"{name}: a trial process ended by {exit.cause} {exit.error or ''}".rstrip(),
+            needed=True,
+        )
+    lacks = "; ".join(trial.started_as.notes)
+    return Finding(
+        what="isolation",
+        state="ok",
+        says=f"{name}: a trial process was supervised and left nothing"
+        + (f". It does not defend against: {lacks}" if lacks else ""),
+    )
+
+
+def _agents(settings: Settings) -> Iterator[Finding]:
+    choice = wiring.choose_agent(settings)
+    yield Finding(what="agent", state="ok", says=f"{choice.name} would be asked: {choice.why}")
+    yield Finding(what="agent builtin", state="ok", says="always there: no model, no key")
+    for name in plugins.names("agents"):
+        if name == "scripted":
+            continue
+        yield _agent(name, settings, needed=name == settings.agent_runtime.agent)
+
+
+def _agent(name: str, settings: Settings, *, needed: bool) -> Finding:
+    state: State = "missing" if needed else "note"
+    try:
+        options = wiring.agent_settings(name, settings)
+        plugins.agent(name, options)
+    except AgentUnavailable as error:
+        return Finding(
+            what=f"agent {name}", state=state, says=str(error), remedy=error.hint, needed=needed
+        )
+    key = wiring.KEYS.get(name)
+    if key is not None and key not in settings.model_keys:
+        return Finding(
+            what=f"agent {name}",
+            state=state,
+            says=f"{options.program} is there, its key is not",
+            remedy=f"Set {key}.",
+            needed=needed,
+        )
+    version = f", version {_version(options.program)}" if options.program and key else ""
+    return Finding(what=f"agent {name}", state="ok", says=f"{options.program}{version}")
+
+
+def _version(program: str) -> str:
+    """What `program --version` says in one line, without the environment of this process."""
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            env={"PATH": wiring.DEFAULT_PATH, "HOME": "/nonexistent"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"unknown ({type(error).__name__})"
+    lines = done.stdout.decode("utf-8", "replace").split("\n")
+    return lines[0][:80] or "unknown"
+
+
+def _cluster(settings: Settings) -> Iterator[Finding]:
+    path = settings.agent_runtime.kubeconfig_path
+    named = {"agent_runtime.kubeconfig_path": path} if path else {}
+    named |= {
+        f"clusters.{name}": options.kubeconfig
+        for name, options in settings.clusters.items()
+        if options.kubeconfig
+    }
+    if not named:
+        yield Finding(
+            what="cluster",
+            state="note",
+            says="none configured: faults from files only",
+            remedy="Try: kubecase investigate pod/NAME -n NS --kubeconfig FILE",
+        )
+        return
+    from kubecase.clusters import check_kubeconfig
+
+    for key, kubeconfig in named.items():
+        try:
+            context = settings.clusters[key[9:]].context if key.startswith("clusters.") else None
+            notes = check_kubeconfig(kubeconfig, context=context)
+        except KubecaseError as error:
+            yield Finding(
+                what="cluster",
+                state="missing",
+                says=f"{key}: {error}",
+                remedy=error.hint,
+                needed=True,
+            )
+            continue
+        says = "; ".join([f"{key}: {kubeconfig} is usable", *notes])
+        yield Finding(what="cluster", state="ok", says=says)

@@ -1,0 +1,33 @@
+"""`kubecase doctor`: what works on this machine, one line each with the remedy."""
+
+import json as jsonlib
+
+from kubecase.app.boundary import OPERATOR, SUCCESS, printable
+from kubecase.app.commands.options import DEFAULT, Json, Shared
+
+MARKS = {"ok": "✓", "missing": "✗", "note": "·"}
+
+
+def doctor(*, json: Json = False, shared: Shared = DEFAULT) -> int:
+    """Say what works here: settings, storage, isolation, agents, credentials, with each remedy.
+
+    Exit code 2 when something that the settings ask for does not work.
+
+    Parameters
+    ----------
+    json
+        Print the findings as a JSON array.
+    """
+    import anyio
+
+    from kubecase.app.checkup import checkup
+
+    findings = anyio.run(checkup, shared.settings())
+    if json:
+        print(jsonlib.dumps([finding.as_json() for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(printable(f"{MARKS[finding.state]} {finding.what}: {finding.says}"))
+            if finding.remedy:
+                print(printable(f"    → {finding.remedy}"))
+    return OPERATOR if any(f.state == "missing" and f.needed for f in findings) else SUCCESS

@@ -1,0 +1,153 @@
+"""`kubecase list`, `show`, `tail` and `cancel`: what is on record, and stopping what runs."""
+
+import json as jsonlib
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from cyclopts import Parameter
+
+from kubecase.app.boundary import AGENT_FAILED, SUCCESS, printable
+from kubecase.app.commands.options import DEFAULT, Json, Shared
+
+if TYPE_CHECKING:
+    from kubecase.app.settings import Settings
+    from kubecase.store import Store
+
+T = TypeVar("T")
+
+
+def list_(
+    *,
+    limit: Annotated[int, Parameter(alias="-l")] = 20,
+    status: str | None = None,
+    json: Json = False,
+    shared: Shared = DEFAULT,
+) -> int:
+    """List incidents, newest first.
+
+    Parameters
+    ----------
+    limit
+        How many at most.
+    status
+        Only those with this status: created, starting, running, success, failed, timeout,
+        cancelled.
+    json
+        Print a JSON array.
+    """
+    from kubecase.app.show import print_rows, row_as_json
+    from kubecase.app.wiring import now
+    from kubecase.core.errors import KubecaseError
+    from kubecase.core.model import Status
+
+    if status is not None and status not in set(Status):
+        raise KubecaseError(f"no status {status!r}", hint=f"There are: {', '.join(Status)}.")
+    wanted = Status(status) if status else None
+    rows = _ask(shared, lambda store: store.list_investigations(limit=limit, status=wanted))
+    if json:
+        print(jsonlib.dumps([row_as_json(row, now()) for row in rows], indent=2))
+    elif rows:
+        print_rows(rows, now())
+    else:
+        print("no incidents on record; try: kubecase demo", file=sys.stderr)
+    return SUCCESS
+
+
+def show(incident: str, *, json: Json = False, shared: Shared = DEFAULT) -> int:
+    """Show one incident: its fault, every attempt with its transitions, and the conclusion.
+
+    Parameters
+    ----------
+    incident
+        Its id, a unique beginning of four characters or more, or @last.
+    json
+        Print the AgentResult of each attempt, transitions and reports as JSON.
+    """
+    from kubecase.app.show import print_story
+    from kubecase.app.story import story_as_json
+    from kubecase.app.wiring import now
+
+    async def ask(store: "Store") -> object:
+        return await store.story(await store.resolve(incident))
+
+    story = _ask(shared, ask)
+    if json:
+        print(jsonlib.dumps(story_as_json(story, now()), indent=2))
+    else:
+        print_story(story, now())
+    return SUCCESS
+
+
+def tail(
+    incident: str,
+    *,
+    follow: Annotated[bool, Parameter(alias="-f", negative="")] = False,
+    lines: Annotated[int, Parameter(alias="-n")] = 50,
+    shared: Shared = DEFAULT,
+) -> int:
+    """Print the end of the agent's log; with --follow, go on until it has ended.
+
+    Parameters
+    ----------
+    incident
+        Its id, a unique beginning of four characters or more, or @last.
+    follow
+        Go on printing while the agent runs.
+    lines
+        How many lines of what is there already.
+    """
+    from kubecase.app.tail import print_log
+
+    return _with_store(
+        shared, lambda store, settings: print_log(store, settings, incident, lines, follow)
+    )
+
+
+def cancel(
+    incident: str, *, wait: str = "60s", json: Json = False, shared: Shared = DEFAULT
+) -> int:
+    """Stop an investigation, whoever started it, and wait until its process is gone.
+
+    Asking twice is the same as asking once. Exit code 1 when it had ended already.
+
+    Parameters
+    ----------
+    incident
+        Its id, a unique beginning of four characters or more, or @last.
+    wait
+        How long to wait for its end, such as 60s.
+    json
+        Print what was found and done as JSON.
+    """
+    from kubecase.app.cancel import cancel_incident
+    from kubecase.app.settings import parse_duration
+
+    seconds = parse_duration(wait)
+    outcome = _with_store(
+        shared, lambda store, settings: cancel_incident(store, settings, incident, seconds)
+    )
+    if json:
+        print(jsonlib.dumps(outcome.as_json(), indent=2))
+    else:
+        print(printable(outcome.in_words()))
+    return SUCCESS if outcome.stopped else AGENT_FAILED
+
+
+def _ask(shared: Shared, question: "Callable[[Store], Awaitable[T]]") -> T:
+    return _with_store(shared, lambda store, _: question(store))
+
+
+def _with_store(shared: Shared, work: "Callable[[Store, Settings], Awaitable[T]]") -> T:
+    import anyio
+
+    from kubecase.app.wiring import opened_store
+    from kubecase.core.ports import Silence
+
+    settings = shared.settings().settings
+
+    async def run() -> T:
+        async with opened_store(settings, Silence()) as store:
+            return await work(store, settings)
+
+    return anyio.run(run)

@@ -1,0 +1,144 @@
+"""`kubecase investigate` and `kubecase demo`: one investigation now, in sight of whoever asked."""
+
+import json as jsonlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from kubecase.app.boundary import AGENT_FAILED, INTERRUPTED, OPERATOR, SUCCESS, tell
+from kubecase.app.commands.options import DEFAULT, Json, Shared
+from kubecase.app.progress import progress
+
+if TYPE_CHECKING:
+    from kubecase.app.session import Job, Outcome
+    from kubecase.app.settings import Loaded
+
+
+def investigate(
+    target: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *,
+    namespace: Annotated[str | None, Parameter(alias="-n")] = None,
+    agent: str | None = None,
+    cluster: str | None = None,
+    kubeconfig: Path | None = None,
+    timeout: str | None = None,
+    metrics_port: int | None = None,
+    json: Json = False,
+    quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
+    shared: Shared = DEFAULT,
+) -> int:
+    """Investigate one fault now and write three reports.
+
+    Exit code: 0 the agent found an answer, 1 it did not, 2 something you can put right, 3 a bug of
+    ours, 130 interrupted. Whatever the code, the reports exist and no process is left.
+
+    Examples:
+
+        kubecase investigate fault.json
+        kubecase investigate recorded-folder/ --agent builtin
+        kubectl get event NAME -o json | kubecase investigate -
+        kubecase investigate pod/api-0 -n shop --kubeconfig ~/.kube/config
+        AGENT_RUNTIME_COMMAND=./agent kubecase investigate --agent command fault.json --json
+
+    Parameters
+    ----------
+    target
+        A file, a folder of recorded objects, `-` for standard input, or KIND/NAME of an object in
+        the cluster. A file may hold a kubecase fault, a Kubernetes Event, an Alertmanager payload,
+        a CloudEvent or a triage case; what it was taken for is said. Without --cluster or a
+        kubeconfig nothing is contacted.
+    namespace
+        Namespace of KIND/NAME.
+    agent
+        Agent to ask: builtin, claude, command, or auto (the first that is configured).
+    cluster
+        Name of a configured cluster to read facts from, with GET requests only.
+    kubeconfig
+        Kubeconfig of the cluster to read facts from, with GET requests only.
+    timeout
+        Time limit of the agent, such as 90s or 10m.
+    metrics_port
+        Serve Prometheus metrics on this port of 127.0.0.1 while it runs.
+    json
+        Print the AgentResult as JSON on standard output.
+    quiet
+        No progress.
+    """
+    loaded = shared.settings(
+        agent_runtime__agent=agent,
+        agent_runtime__max_duration_minutes=timeout,
+        agent_runtime__kubeconfig_path=kubeconfig,
+    )
+    from kubecase.app.session import jobs_for
+
+    jobs = jobs_for(target, loaded, namespace=namespace, cluster=cluster, kubeconfig=kubeconfig)
+    return _work(loaded, jobs, metrics_port=metrics_port, json=json, quiet=quiet)
+
+
+def demo(
+    recording: str = "crashloop",
+    *,
+    json: Json = False,
+    shared: Shared = DEFAULT,
+) -> int:
+    """Work a recorded incident from fault to report: no key, no cluster, nothing contacted.
+
+    Parameters
+    ----------
+    recording
+        Which recorded incident: crashloop, oomkilled, rollout-stuck, missing-secret-key or
+        unschedulable-memory. All were recorded from a real cluster.
+    json
+        Print the AgentResult as JSON on standard output.
+    """
+    from kubecase.app.recordings import recording_named
+    from kubecase.app.session import jobs_for
+
+    loaded = shared.settings(agent_runtime__agent="builtin")
+    folder = recording_named(recording)
+    jobs = jobs_for(
+        str(folder), loaded, namespace=None, cluster=None, kubeconfig=None, offline=True
+    )
+    return _work(loaded, jobs, metrics_port=None, json=json, quiet=False)
+
+
+def _work(
+    loaded: "Loaded", jobs: "Sequence[Job]", *, metrics_port: int | None, json: bool, quiet: bool
+) -> int:
+    import anyio
+
+    from kubecase.app.session import Session
+
+    for warning in loaded.warnings:
+        print(f"kubecase: warning: {warning}", file=sys.stderr)
+    if not quiet:
+        for job in jobs:
+            print(f"kubecase: {job.recognised}", file=sys.stderr)
+    with progress(quiet) as view:
+        session = Session(loaded=loaded, view=view, metrics_port=metrics_port)
+        outcomes = anyio.run(session.work, jobs)
+    if json:
+        results = [outcome.result for outcome in outcomes]
+        print(jsonlib.dumps(results[0] if len(jobs) == 1 else results, indent=2))
+    else:
+        from kubecase.app.show import print_outcome
+
+        for outcome in outcomes:
+            print_outcome(outcome)
+    for outcome in outcomes:
+        if outcome.operator_error is not None:
+            tell(outcome.operator_error, sys.stderr)
+    return exit_code(outcomes)
+
+
+def exit_code(outcomes: "Sequence[Outcome]") -> int:
+    """The code for all of them: interrupted, else the operator's turn, else failed, else success."""
+    if any(outcome.interrupted for outcome in outcomes):
+        return INTERRUPTED
+    if any(outcome.operator_error is not None for outcome in outcomes):
+        return OPERATOR
+    return SUCCESS if all(outcome.succeeded for outcome in outcomes) else AGENT_FAILED

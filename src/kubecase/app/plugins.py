@@ -1,0 +1,49 @@
+"""Finds implementations by their entry-point names; what is built in registers the same way."""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from kubecase.core.errors import AgentUnavailable, KubecaseError, SettingsInvalid
+from kubecase.core.ports import Agent, Runtime
+
+
+def names(group: str) -> tuple[str, ...]:
+    """The names registered in `kubecase.<group>`, sorted."""
+    return tuple(sorted({point.name for point in entry_points(group=f"kubecase.{group}")}))
+
+
+def agent(name: str, options: Any) -> Agent:
+    """The adapter registered as `name`, configured; raises AgentUnavailable with the remedy."""
+    kind = _load("agents", name)
+    made: Agent = kind.configured(options)
+    return made
+
+
+def runtime(name: str) -> Runtime:
+    """The runtime registered as `name`."""
+    made: Runtime = _load("runtimes", name)()
+    return made
+
+
+def _load(group: str, name: str) -> Any:
+    point = _find(group, name)
+    try:
+        return point.load()
+    except ImportError as error:
+        raise KubecaseError(
+            f"cannot load {group} plug-in {name!r} ({point.value}): {error}",
+            hint="Reinstall the package that provides it, or choose another.",
+        ) from error
+
+
+def _find(group: str, name: str) -> EntryPoint:
+    for point in entry_points(group=f"kubecase.{group}"):
+        if point.name == name:
+            return point
+    known = ", ".join(names(group))
+    if group == "agents":
+        raise AgentUnavailable(
+            f"cannot use the agent {name!r}: no adapter of this name is installed",
+            hint=f"Set agent_runtime.agent (AGENT_RUNTIME_AGENT, --agent) to auto, builtin, {known}.",
+        )
+    raise SettingsInvalid(f"no {group} plug-in is called {name!r}", hint=f"Installed are: {known}.")

@@ -1,0 +1,233 @@
+"""One run of the command line: its jobs, its observers, its signals, and what came of it."""
+
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from kubecase.app import wiring
+from kubecase.app.logs import LogObserver, configure_logs
+from kubecase.app.metrics import ObserverGroup, RuntimeMetrics
+from kubecase.app.progress import LiveProgress, PlainProgress
+from kubecase.app.settings import Loaded
+from kubecase.channels.sources.file import load_intake
+from kubecase.channels.sources.intake import FaultInput
+from kubecase.clusters import NothingCollector, RecordedCollector, object_fault, parse_target
+from kubecase.core.errors import FaultRejected, KubecaseError
+from kubecase.core.model import Incident, IncidentId, Reason, Status
+from kubecase.core.ports import Collector, Observer
+from kubecase.service import Concluded
+from kubecase.service.report import agent_result
+
+DEFAULT_CLUSTER = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One fault to work, where its facts come from, and what it was taken for."""
+
+    fault: FaultInput
+    collector: Collector
+    recognised: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of one job. `operator_error` is set when a human can put right what failed."""
+
+    job: Job
+    concluded: Concluded
+    interrupted: bool
+    operator_error: KubecaseError | None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the agent found an answer."""
+        return self.concluded.investigation.status is Status.SUCCESS
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The AgentResult of docs/formats.md, with where the reports lie."""
+        reports = {kind: str(path) for kind, path in self.concluded.reports.items()}
+        return {**agent_result(self.concluded.investigation), "reports": reports}
+
+
+def jobs_for(
+    target: str,
+    loaded: Loaded,
+    *,
+    namespace: str | None,
+    cluster: str | None,
+    kubeconfig: Path | None,
+    offline: bool = False,
+) -> tuple[Job, ...]:
+    """The jobs that `target` stands for: a file, a folder, `-`, or KIND/NAME in a cluster."""
+    live = None if offline else wiring.cluster_collector(loaded.settings, cluster, kubeconfig)
+    name = cluster or DEFAULT_CLUSTER
+    if target != "-" and not Path(target).exists() and parse_target(target) is not None:
+        return (_object_job(target, namespace, name, live),)
+    source: str | bytes = sys.stdin.buffer.read(MAX_STDIN + 1) if target == "-" else target
+    intake = load_intake(source, now=wiring.now(), cluster_default=name)
+    if not intake.faults:
+        raise FaultRejected(
+            f"{target} is a {intake.form} in which nothing is firing",
+            hint="There is nothing to investigate; resolved alerts are left out.",
+        )
+    notes = "".join(f"; {note}" for note in intake.notes)
+    count = f", {len(intake.faults)} faults" if len(intake.faults) > 1 else ""
+    return tuple(
+        Job(
+            fault=fault,
+            collector=_collector(fault, live),
+            recognised=f"{target} is a {intake.form}{count}{notes}",
+        )
+        for fault in intake.faults
+    )
+
+
+MAX_STDIN = 8 * 1024 * 1024
+
+
+def _object_job(target: str, namespace: str | None, cluster: str, live: Collector | None) -> Job:
+    if live is None:
+        raise KubecaseError(
+            f"cannot look at {target}: no cluster was given",
+            hint="Add --kubeconfig FILE or --cluster NAME; it is read with GET requests only.",
+        )
+    fault = object_fault(target, namespace=namespace, cluster=cluster, now=wiring.now())
+    where = f" in {fault.resource.namespace}" if fault.resource.namespace else ""
+    return Job(
+        fault=FaultInput(fault=fault),
+        collector=live,
+        recognised=f"{target} is the {fault.resource.kind} {fault.resource.name}{where}",
+    )
+
+
+def _collector(fault: FaultInput, live: Collector | None) -> Collector:
+    if live is not None:
+        return live
+    if fault.collection is not None:
+        return RecordedCollector(fault.collection)
+    return NothingCollector(clock=wiring.now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """Works jobs one after the other, watched by `view`, until done or told to stop."""
+
+    loaded: Loaded
+    view: LiveProgress | PlainProgress | None
+    metrics_port: int | None = None
+
+    async def work(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Work all of `jobs`; after an interruption the rest is left out."""
+        settings = self.loaded.settings
+        outcomes: list[Outcome] = []
+        with ExitStack() as closing:
+            observer = self._observers(closing)
+            stop = anyio.Event()
+            async with (
+                wiring.opened_store(settings, observer) as store,
+                stopped_by_signals(
+                    stop, observer, settings.agent_runtime.graceful_shutdown_seconds
+                ),
+            ):
+                for job in jobs:
+                    choice = wiring.choose_agent(settings)
+                    investigator = wiring.investigator(
+                        settings,
+                        choice=choice,
+                        store=store,
+                        collector=job.collector,
+                        observer=observer,
+                    )
+                    incident = _incident(job)
+                    observer.record(
+                        "case_opened",
+                        incident_id=incident.id,
+                        cluster=incident.fault.cluster,
+                        what=_what(incident),
+                        agent=f"{choice.name} ({choice.why})",
+                    )
+                    concluded = await investigator.investigate(incident, stop)
+                    outcomes.append(_outcome(job, concluded, interrupted=stop.is_set()))
+                    if stop.is_set():
+                        break
+        return outcomes
+
+    def _observers(self, closing: ExitStack) -> Observer:
+        settings = self.loaded.settings
+        logs = configure_logs(
+            settings.store.data_dir / "kubecase.log",
+            level=settings.agent_runtime.log_level,
+            structured=settings.agent_runtime.structured_logging,
+            secrets=settings.secrets,
+        )
+        closing.callback(logs.close)
+        observers: list[Observer] = [LogObserver(logs)]
+        if settings.agent_runtime.metrics_enabled:
+            metrics = RuntimeMetrics(clusters=settings.clusters)
+            observers.append(metrics)
+            closing.callback(metrics.write, settings.store.data_dir / "kubecase.prom")
+            if self.metrics_port is not None:
+                closing.callback(metrics.serve("127.0.0.1", self.metrics_port))
+        if self.view is not None:
+            observers.append(self.view)
+        return ObserverGroup(*observers)
+
+
+def _incident(job: Job) -> Incident:
+    incident_id = job.fault.incident_id or IncidentId(str(uuid.uuid4()))
+    return Incident(id=incident_id, fault=job.fault.fault, opened_at=wiring.now())
+
+
+def _what(incident: Incident) -> str:
+    fault = incident.fault
+    place = f"{fault.resource.namespace}/" if fault.resource.namespace else ""
+    return f"{fault.reason} of {place}{fault.resource} ({fault.severity})"
+
+
+def _outcome(job: Job, concluded: Concluded, *, interrupted: bool) -> Outcome:
+    investigation = concluded.investigation
+    operator_error = concluded.operator_error
+    if operator_error is None and investigation.reason is Reason.START_ERROR:
+        operator_error = KubecaseError(
+            investigation.error or "cannot start the agent",
+            hint="Correct agent_runtime.agent_command (AGENT_RUNTIME_COMMAND); `kubecase doctor` "
+            "shows what was found.",
+        )
+    return Outcome(
+        job=job,
+        concluded=concluded,
+        interrupted=interrupted and investigation.status is Status.CANCELLED,
+        operator_error=operator_error,
+    )
+
+
+@asynccontextmanager
+async def stopped_by_signals(
+    stop: anyio.Event, observer: Observer, grace: float
+) -> AsyncIterator[None]:
+    """Set `stop` on SIGINT, SIGTERM or SIGHUP while in the block; a second one changes nothing."""
+
+    async def listen() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            listening.set()
+            async for number in signals:
+                again = "already, after " if stop.is_set() else ""
+                why = f"{again}{number.name}; the agent has {grace:.0f} s to end, then it is killed"
+                observer.record("stopping", why=why)
+                stop.set()
+
+    listening = anyio.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(listen)
+        await listening.wait()
+        yield
+        group.cancel_scope.cancel()

@@ -1,0 +1,199 @@
+"""The only place that knows which implementation is behind which name."""
+
+import shutil
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kubecase.app import plugins
+from kubecase.app.settings import Settings
+from kubecase.core.errors import AgentUnavailable, KubecaseError
+from kubecase.core.ports import Agent, Collector, Observer
+
+if TYPE_CHECKING:
+    from kubecase.agents.options import AgentSettings
+    from kubecase.service import Investigator
+    from kubecase.store import Store
+
+BUILTIN = "builtin"
+COMMAND = "command"
+KEYS = {"claude": "ANTHROPIC_API_KEY"}
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def now() -> datetime:
+    """The clock of everything that is wired here: UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which agent will be asked, and why. `agent` is None for the built-in investigator."""
+
+    name: str
+    agent: Agent | None
+    why: str
+
+
+def choose_agent(settings: Settings) -> Choice:
+    """The agent that the settings name, or with `auto` the first that is configured and healthy.
+
+    An agent that cannot be used is still chosen when it was named: its case is opened and ends
+    with a report that says what is missing.
+    """
+    wanted = settings.agent_runtime.agent
+    if wanted == BUILTIN:
+        return Choice(name=BUILTIN, agent=None, why="as configured")
+    if wanted != "auto":
+        return Choice(name=wanted, agent=_named(wanted, settings), why="as configured")
+    if settings.agent_runtime.agent_command:
+        return Choice(name=COMMAND, agent=_named(COMMAND, settings), why="agent_command is set")
+    for name, key in KEYS.items():
+        program = shutil.which(name, path=settings.host.search_path)
+        if program and key in settings.model_keys:
+            return Choice(
+                name=name, agent=_named(name, settings), why=f"{key} and {program} are there"
+            )
+    return Choice(
+        name=BUILTIN,
+        agent=None,
+        why="no agent is configured: no program with its key was found",
+    )
+
+
+def _named(name: str, settings: Settings) -> Agent:
+    try:
+        return plugins.agent(name, agent_settings(name, settings))
+    except AgentUnavailable as error:
+        from kubecase.app.unavailable import UnavailableAgent
+
+        return UnavailableAgent(name=name, error=error)
+
+
+def agent_settings(name: str, settings: Settings) -> "AgentSettings":
+    """What the adapter `name` is told; raises AgentUnavailable when its program is not there."""
+    from kubecase.agents.options import AgentSettings
+
+    own = settings.agent_options(name)
+    command = settings.agent_runtime.agent_command or ()
+    argv = _resolved(name, command, settings.host.search_path)
+    key = KEYS.get(name)
+    return AgentSettings(
+        program=argv[0] if argv else None,
+        argv=argv,
+        model=own.model,
+        max_turns=own.max_turns,
+        max_budget_usd=own.max_budget_usd,
+        credential=settings.model_keys.get(key) if key else None,
+        extra_args=() if name == COMMAND else argv[1:],
+        allowed_tools=settings.agent_runtime.allowed_tools or (),
+        python=sys.executable,
+    )
+
+
+def _resolved(name: str, command: Sequence[str], search_path: str) -> tuple[str, ...]:
+    """`command` with its program as an absolute path, since an agent's working directory is its
+    workspace; raises AgentUnavailable when there is no such program."""
+    if not command and name in {COMMAND, "scripted"}:
+        return ()
+    program, *rest = command or (name,)
+    found = shutil.which(program, path=search_path)
+    if found is None:
+        exists = Path(program).exists()
+        raise AgentUnavailable(
+            f"cannot use the agent {name}: {program!r} "
+            + ("is not executable" if exists else "is not on PATH and is no file"),
+            hint="Install it, or set agent_runtime.agent_command (AGENT_RUNTIME_COMMAND) to the "
+            "program's name on PATH or to its path. `kubecase doctor` shows what was found.",
+        )
+    return (str(Path(found).absolute()), *rest)
+
+
+def cluster_collector(
+    settings: Settings, cluster: str | None, kubeconfig: Path | None
+) -> Collector | None:
+    """What reads the cluster that the flags or settings name, GET only; None if none is named."""
+    context = None
+    if cluster is not None:
+        if cluster not in settings.clusters:
+            known = ", ".join(sorted(settings.clusters)) or "none"
+            raise KubecaseError(
+                f"no cluster {cluster!r} is configured",
+                hint=f"Configured under `clusters` are: {known}. Or use --kubeconfig FILE.",
+            )
+        kubeconfig = kubeconfig or settings.clusters[cluster].kubeconfig
+        context = settings.clusters[cluster].context
+    kubeconfig = kubeconfig or settings.agent_runtime.kubeconfig_path
+    if kubeconfig is None:
+        return None
+    from kubecase.clusters import ClusterCollector
+
+    return ClusterCollector.from_kubeconfig(kubeconfig, context=context, clock=now)
+
+
+@asynccontextmanager
+async def opened_store(settings: Settings, observer: Observer) -> AsyncIterator["Store"]:
+    """The record, open; its directory is created if absent."""
+    from kubecase.store import Store
+
+    url = settings.store.url or settings.store.data_dir / "kubecase.db"
+    async with Store.open(url, observer=observer) as store:
+        yield store
+
+
+def investigator(
+    settings: Settings, *, choice: Choice, store: "Store", collector: Collector, observer: Observer
+) -> "Investigator":
+    """Everything one investigation needs, from the settings."""
+    from kubecase.core.redact import Redactor
+    from kubecase.service import Investigator
+    from kubecase.workspace import CleanupPolicy
+
+    runtime = settings.agent_runtime
+    name, warnings = isolation(settings)
+    return Investigator(
+        agent=choice.agent,
+        runtime=plugins.runtime(name),
+        store=store,
+        collector=collector,
+        observer=observer,
+        redactor=Redactor(settings.secrets),
+        workspaces=runtime.workspace_root,
+        data=settings.store.data_dir,
+        limits=runtime.limits,
+        skills=_skills(settings),
+        path=settings.host.search_path or DEFAULT_PATH,
+        clock=now,
+        require_report=runtime.require_report,
+        exit_classes=settings.agent_options(choice.name).exit_classes,
+        cleanup=CleanupPolicy(runtime.cleanup_policy),
+        warnings=warnings,
+    )
+
+
+def isolation(settings: Settings) -> tuple[str, tuple[str, ...]]:
+    """The layer that agents will run in, and what has to be said about it.
+
+    Raises KubecaseError when the configured layer, or the weakest one allowed, cannot be had:
+    never silently weaker.
+    """
+    runtime = settings.agent_runtime
+    available = plugins.names("runtimes")
+    for key, wanted in (("isolation", runtime.isolation), ("isolation_min", runtime.isolation_min)):
+        if wanted not in {"auto", *available}:
+            raise KubecaseError(
+                f"cannot run agents with {key} {wanted}: this version has only "
+                + ", ".join(available),
+                hint=f"Set agent_runtime.{key} to process, or wait for a version that has it.",
+            )
+    warnings: tuple[str, ...] = ()
+    if runtime.agent_user is not None:
+        raise KubecaseError(
+            "cannot run agents as another user: agent_user is not available in this version",
+            hint="Remove agent_runtime.agent_user.",
+        )
+    return "process", warnings

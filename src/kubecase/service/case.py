@@ -1,0 +1,77 @@
+"""What is known so far about one attempt while it is being worked."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kubecase.core.errors import KubecaseError
+from kubecase.core.model import (
+    Collection,
+    Ended,
+    Exit,
+    Incident,
+    Investigation,
+    Reason,
+    Status,
+    Usage,
+    Verdict,
+)
+from kubecase.core.ports import Started
+from kubecase.core.report import Report
+from kubecase.workspace import SkillCopied, Workspace
+
+AGENT_LOG = "output/agent.log"
+REPORT = "output/investigation.md"
+AGENT_JSON = "output/report.json"
+RESERVE = "output/.reserve"
+HOME = ".home"
+TMP = ".tmp"
+
+NOTHING_FOUND = Report(summary="No findings: the investigation ended before facts were collected.")
+
+
+@dataclass(kw_only=True)
+class Case:
+    """One attempt in the making. `stage` names what is being done, for errors and for people."""
+
+    incident: Incident
+    attempt: Investigation
+    run_dir: Path
+    stage: str = "workspace"
+    workspace: Workspace | None = None
+    skills: tuple[SkillCopied, ...] = ()
+    collection: Collection | None = None
+    findings: Report = NOTHING_FOUND
+    started: Started | None = None
+    exit: Exit | None = None
+    verdict: Verdict | None = None
+    agent_report: str | None = None
+    agent_json: Report | None = None
+    ended: Ended | None = None
+    operator_error: KubecaseError | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the agent says it consumed."""
+        return self.verdict.usage if self.verdict else None
+
+
+def ended_by(case: Case, error: BaseException | None) -> Ended:
+    """How a case ended that nothing has judged: by an error of the operator's, or of ours."""
+    if error is None:
+        return _failed(Reason.INTERNAL, f"{case.stage}: ended without a verdict")
+    if isinstance(error, KubecaseError):
+        reason = Reason.START_ERROR if case.stage == "start" else Reason.INTERNAL
+        return _failed(reason, f"{case.stage}: {error}")
+    if isinstance(error, Exception):
+        return _failed(Reason.INTERNAL, f"{case.stage}: {type(error).__name__}: {error}"[:2000])
+    return Ended(status=Status.CANCELLED, reason=None, error=f"{case.stage}: kubecase was stopped")
+
+
+def stopped() -> Ended:
+    """The end of a case that was cancelled before an agent had started."""
+    return Ended(status=Status.CANCELLED, reason=None, error="stopped on request")
+
+
+def _failed(reason: Reason, error: str) -> Ended:
+    return Ended(status=Status.FAILED, reason=reason, error=error)

@@ -1,0 +1,254 @@
+"""The end of every investigation: what was left is taken, three reports are written, one final
+state is recorded. Done after success, failure, timeout, cancel, and after a bug of ours alike.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from kubecase.core.errors import KubecaseError
+from kubecase.core.model import Investigation
+from kubecase.core.report import Report, report_as_json, report_from_json
+from kubecase.service.case import AGENT_JSON, AGENT_LOG, REPORT, RESERVE, Case
+from kubecase.service.report import FinalReport, render
+from kubecase.workspace import (
+    CleanupPolicy,
+    CollectionBudget,
+    Workspace,
+    collect,
+    keep_files,
+)
+
+if TYPE_CHECKING:
+    from kubecase.service.investigate import Investigator
+
+MAX_REPORT_BYTES = 1024 * 1024
+LOG_TAIL_BYTES = 16 * 1024
+REPORT_NAMES = {"md": "final-report.md", "html": "final-report.html", "json": "final-report.json"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concluded:
+    """An investigation that is over.
+
+    `reports` says by kind (`md`, `html`, `json`) where they lie. `operator_error` is what a human
+    can put right, if that is what ended it.
+    """
+
+    investigation: Investigation
+    findings: Report
+    reports: dict[str, Path]
+    notes: tuple[str, ...] = ()
+    operator_error: KubecaseError | None = None
+
+
+def take_report(case: Case, workspace: Workspace) -> int | None:
+    """Read what the agent left as its report, by handle; returns its size, None without one.
+
+    An agent that cannot write files leaves it in its output: then the verdict's text becomes
+    `output/investigation.md`. The machine form is taken when it satisfies the schema, else a note
+    says what is wrong with it.
+    """
+    text = _read(case, workspace, REPORT)
+    if text is None and case.verdict and case.verdict.report:
+        text = case.verdict.report.encode()[:MAX_REPORT_BYTES]
+        workspace.replace(REPORT, text)
+    machine = _read(case, workspace, AGENT_JSON)
+    if machine is not None:
+        case.agent_json, findings = _parse(machine)
+        case.notes += [f"{AGENT_JSON} was not taken: {finding}" for finding in findings[:5]]
+    if text is None:
+        return None
+    case.agent_report = text.decode("utf-8", "replace")
+    return len(text)
+
+
+def _read(case: Case, workspace: Workspace, relative: str) -> bytes | None:
+    try:
+        return workspace.read(relative, MAX_REPORT_BYTES)
+    except FileNotFoundError:
+        return None
+    except KubecaseError as error:
+        case.notes.append(f"{relative} was not taken: {error}")
+        return None
+
+
+def _parse(machine: bytes) -> tuple[Report | None, tuple[str, ...]]:
+    try:
+        value = json.loads(machine)
+    except (ValueError, RecursionError) as error:
+        return None, (f"not JSON: {type(error).__name__}",)
+    return report_from_json(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion:
+    """Draws the end of `case` with what `investigator` has."""
+
+    investigator: "Investigator"
+    case: Case
+
+    async def draw(self) -> Concluded:
+        """Take what was left, write the reports, record the final state, tell the observers."""
+        final = await anyio.to_thread.run_sync(self._final)
+        reports = await anyio.to_thread.run_sync(self._write_reports, final)
+        await self._record(final)
+        self._clean_up()
+        return Concluded(
+            investigation=final,
+            findings=self.case.findings,
+            reports=reports,
+            notes=tuple(self.case.notes),
+            operator_error=self.case.operator_error,
+        )
+
+    def _final(self) -> Investigation:
+        """The investigation as it will stand on record."""
+        case = self.case
+        ended = case.ended
+        assert ended is not None  # noqa: S101 - investigate() has just set it
+        final = replace(
+            case.attempt,
+            status=ended.status,
+            reason=ended.reason,
+            error=ended.error and self.investigator.redactor.text(ended.error)[0],
+            ended_at=self.investigator.clock(),
+            exit=case.exit,
+            usage=case.usage,
+            workspace=case.workspace.root if case.workspace else None,
+        )
+        if case.workspace is None:
+            return final
+        self._release_reserve(case.workspace)
+        self._keep_log(case.workspace)
+        left = collect(case.workspace, CollectionBudget())
+        return replace(
+            final,
+            artifacts=left.artifacts,
+            rejected=left.rejected,
+            output_log=case.workspace.root / AGENT_LOG,
+        )
+
+    def _release_reserve(self, workspace: Workspace) -> None:
+        try:
+            workspace.remove(RESERVE)
+        except (KubecaseError, FileNotFoundError) as error:
+            self.case.notes.append(f"the space kept for the reports was touched: {error}")
+
+    def _keep_log(self, workspace: Workspace) -> None:
+        """Put the truth where the mirror was, whatever the agent made of it."""
+        if self.case.exit is None:
+            return
+        try:
+            workspace.replace(AGENT_LOG, self.investigator.runtime.log(self.case.run_dir))
+        except (KubecaseError, OSError) as error:
+            self.case.notes.append(f"{AGENT_LOG} could not be completed: {error}")
+
+    def _write_reports(self, final: Investigation) -> dict[str, Path]:
+        """Write the reports into the workspace and a copy where no agent can reach.
+
+        On a full disk shorter ones are tried: without the agent's text and without the log.
+        """
+        report = self._report(final)
+        short = replace(report, agent_report=None, log_tail="")
+        kept = self.investigator.data / "artifacts" / final.key
+        written: dict[str, Path] = {}
+        for attempt in (report, short):
+            texts = {
+                REPORT_NAMES[kind]: text.encode("utf-8", "replace")
+                for kind, text in render(attempt, self.investigator.redactor).items()
+            }
+            try:
+                keep_files(kept, texts)
+                written = {kind: kept / name for kind, name in REPORT_NAMES.items()}
+                if self.case.workspace is not None:
+                    for name, text in texts.items():
+                        self.case.workspace.replace(f"output/{name}", text)
+                    root = self.case.workspace.root / "output"
+                    written = {kind: root / name for kind, name in REPORT_NAMES.items()}
+            except (KubecaseError, OSError) as error:
+                self.case.notes.append(f"the reports could not be written whole: {error}")
+                continue
+            break
+        return written
+
+    def _report(self, final: Investigation) -> FinalReport:
+        case = self.case
+        return FinalReport(
+            incident=case.incident,
+            investigation=final,
+            findings=case.findings,
+            agent_report=case.agent_report,
+            agent_json=case.agent_json,
+            collection=case.collection,
+            limits=self.investigator.limits,
+            isolation_notes=case.started.notes if case.started else (),
+            skills=tuple(f"{skill.name} {skill.tree_hash[:12]}" for skill in case.skills),
+            notes=tuple(case.notes),
+            log_tail=self._log_tail(),
+        )
+
+    def _log_tail(self) -> str:
+        if self.case.exit is None:
+            return ""
+        tail = b""
+        for chunk in self.investigator.runtime.log(self.case.run_dir):
+            tail = (tail + chunk)[-LOG_TAIL_BYTES:]
+        return tail.decode("utf-8", "replace")
+
+    async def _record(self, final: Investigation) -> None:
+        investigator, case = self.investigator, self.case
+        findings = report_as_json(case.findings)
+        answer = report_as_json(case.agent_json) if case.agent_json else None
+        await investigator.store.save_report(final, answer, findings)
+        await investigator.store.move(
+            case.attempt,
+            final.status,
+            reason=final.reason,
+            error=final.error,
+            exit=final.exit,
+            usage=final.usage,
+            workspace=final.workspace,
+            output_log=final.output_log,
+            artifacts=final.artifacts,
+            rejected=final.rejected,
+            ended_at=final.ended_at,
+        )
+        cluster = case.incident.fault.cluster
+        if case.workspace is not None:
+            size = await anyio.to_thread.run_sync(case.workspace.size)
+            investigator.observer.record("workspace_size", cluster=cluster, bytes=size)
+        investigator.observer.record(
+            "agent_completed",
+            incident_id=case.incident.id,
+            cluster=cluster,
+            status=final.status,
+            reason=final.reason,
+            duration=duration(final),
+        )
+
+    def _clean_up(self) -> None:
+        """Apply `delete_now`; an error here is told and changes nothing of the result."""
+        case = self.case
+        if self.investigator.cleanup is not CleanupPolicy.DELETE_NOW or case.workspace is None:
+            return
+        try:
+            case.workspace.delete()
+        except (KubecaseError, OSError) as error:
+            self.investigator.observer.record(
+                "error",
+                incident_id=case.incident.id,
+                cluster=case.incident.fault.cluster,
+                error_type="cleanup",
+                error=error,
+            )
+
+
+def duration(investigation: Investigation) -> float:
+    """Seconds from the start of the agent, or of the attempt if none was started, to the end."""
+    begun = investigation.started_at or investigation.created_at
+    ended = investigation.ended_at or begun
+    return max(0.0, (ended - begun).total_seconds())

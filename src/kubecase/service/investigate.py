@@ -1,0 +1,262 @@
+"""One incident, one function: from an accepted fault to three reports, whatever happens between."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import anyio
+
+from kubecase.core.briefing import Briefing, brief
+from kubecase.core.errors import KubecaseError
+from kubecase.core.lifecycle import judge
+from kubecase.core.model import (
+    Collection,
+    Command,
+    Ended,
+    Exit,
+    Gap,
+    Incident,
+    Limits,
+    Status,
+)
+from kubecase.core.ports import Agent, Collector, Observer, Runtime, Started, Stop
+from kubecase.core.redact import Redactor
+from kubecase.diagnosis import diagnose
+from kubecase.service import builtin
+from kubecase.service.case import AGENT_LOG, HOME, REPORT, RESERVE, TMP, Case, ended_by, stopped
+from kubecase.service.conclude import Concluded, Conclusion, take_report
+from kubecase.service.watch import Watch, report_size
+from kubecase.store import CancelRequested, Store
+from kubecase.workspace import CleanupPolicy, SkillChoice, Workspace, copy_skills
+
+RESERVE_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Investigator:
+    """Everything one investigation needs; built once by `app.wiring`.
+
+    `agent` is None for the built-in investigator. `data` is the service's own directory, which no
+    agent can reach; `workspaces` the root of all workspaces. `path` is the PATH that agents get.
+    """
+
+    agent: Agent | None
+    runtime: Runtime
+    store: Store
+    collector: Collector
+    observer: Observer
+    redactor: Redactor
+    workspaces: Path
+    data: Path
+    limits: Limits
+    skills: SkillChoice | None
+    path: str
+    clock: Callable[[], datetime]
+    require_report: bool = True
+    exit_classes: bool = False
+    cleanup: CleanupPolicy = CleanupPolicy.DELETE_AFTER_RETENTION
+    warnings: Sequence[str] = field(default=())
+
+    @property
+    def agent_name(self) -> str:
+        """The name that stands in rows and metrics."""
+        return self.agent.name if self.agent else builtin.NAME
+
+    async def investigate(self, incident: Incident, stop: Stop) -> Concluded:
+        """Work `incident` to its end and return what became of it.
+
+        Raises IncidentExists when its id is on record already, before anything is touched. From
+        then on three reports and one final state follow, also when this is left by an error:
+        an error of the operator's is a failed investigation, a bug of ours is raised after that.
+        """
+        attempt = await self.store.begin(incident, agent=self.agent_name)
+        case = Case(incident=incident, attempt=attempt, run_dir=self.data / "runs" / attempt.key)
+        case.notes += self.warnings
+        try:
+            case.ended = await self._work(case, stop)
+        except CancelRequested:
+            case.ended = stopped()
+        except KubecaseError as error:
+            self._tell_error(case, error)
+            case.operator_error = error
+            case.ended = ended_by(case, error)
+        finally:
+            # Also after a bug of ours, and when we are shut down: one final state, three reports.
+            with anyio.CancelScope(shield=True):
+                case.ended = case.ended or ended_by(case, sys.exception())
+                concluded = await Conclusion(investigator=self, case=case).draw()
+        return concluded
+
+    async def _work(self, case: Case, stop: Stop) -> Ended:
+        workspace, briefing = await self._prepare(case, stop)
+        if stop.is_set():
+            return stopped()
+        case.stage = "start"
+        case.attempt = await self.store.move(
+            case.attempt,
+            Status.STARTING,
+            workspace=workspace.root,
+            output_log=workspace.root / AGENT_LOG,
+        )
+        if self.agent is None:
+            return await self._answer_ourselves(case, workspace)
+        return await self._ask(self.agent, case, workspace, briefing, stop)
+
+    async def _prepare(self, case: Case, stop: Stop) -> tuple[Workspace, Briefing]:
+        """Everything that comes before the agent: workspace, skills, facts, findings, briefing."""
+        incident = case.incident
+        workspace = Workspace.create(self.workspaces, incident.id, case.attempt.attempt)
+        case.workspace = workspace
+        self.observer.record(
+            "workspace_created",
+            incident_id=incident.id,
+            cluster=incident.fault.cluster,
+            workspace=workspace.root,
+        )
+        workspace.write({RESERVE: bytes(RESERVE_BYTES)})
+        case.stage = "skills"
+        if self.skills is not None:
+            case.skills = copy_skills(workspace, self.skills)
+        case.stage = "context"
+        collection = await self._collect(incident, stop)
+        case.collection = collection
+        case.findings = await anyio.to_thread.run_sync(diagnose, collection)
+        self._tell_facts(case, collection)
+        briefing = brief(
+            incident,
+            collection,
+            case.findings,
+            workspace=str(workspace.root),
+            home=str(workspace.root / HOME),
+            tmpdir=str(workspace.root / TMP),
+            path=self.path,
+            deadline=self.clock() + timedelta(seconds=self.limits.wall_clock),
+            agent_name=self.agent_name,
+            permissions=None,
+            skills=[skill.name for skill in case.skills],
+            redactor=self.redactor,
+        )
+        workspace.write(briefing.files)
+        return workspace, briefing
+
+    async def _collect(self, incident: Incident, stop: Stop) -> Collection:
+        """What is known about the fault; a request to stop ends the asking at once."""
+        nothing = Collection(
+            collected_at=self.clock(),
+            trigger=None,
+            gaps=(Gap(what="everything", why="the investigation was stopped first"),),
+        )
+        found: list[Collection] = []
+        async with anyio.create_task_group() as both:
+
+            async def ask() -> None:
+                found.append(await self.collector.collect(incident.fault))
+                both.cancel_scope.cancel()
+
+            async def give_up() -> None:
+                await stop.wait()
+                both.cancel_scope.cancel()
+
+            both.start_soon(ask)
+            both.start_soon(give_up)
+        return found[0] if found else nothing
+
+    async def _answer_ourselves(self, case: Case, workspace: Workspace) -> Ended:
+        case.attempt = await self.store.move(case.attempt, Status.RUNNING, started_at=self.clock())
+        collection = case.collection
+        assert collection is not None  # noqa: S101 - _prepare has just set it
+        text = builtin.report_text(case.findings, collection)
+        workspace.write({REPORT: text.encode(), AGENT_LOG: b""})
+        case.agent_json = case.findings
+        return Ended(status=Status.SUCCESS, reason=None, error=None)
+
+    async def _ask(
+        self, agent: Agent, case: Case, workspace: Workspace, briefing: Briefing, stop: Stop
+    ) -> Ended:
+        command = agent.command(briefing, workspace.root, case.run_dir / "private")
+        workspace.write(command.files)
+        mirror = workspace.create_log()
+        try:
+            watch = Watch(
+                incident=case.incident,
+                agent=agent,
+                observer=self.observer,
+                mirror=mirror,
+                begun=lambda started: self._begun(case, command, started),
+            )
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(report_size, workspace.size, lambda n: self._tell_size(case, n))
+                case.exit = await self.runtime.run(
+                    command, self.limits, run_dir=case.run_dir, stop=stop, watcher=watch
+                )
+                beside.cancel_scope.cancel()
+        finally:
+            os.close(mirror)
+        case.stage = "collect"
+        return await anyio.to_thread.run_sync(self._judge, agent, case, workspace, case.exit)
+
+    def _judge(self, agent: Agent, case: Case, workspace: Workspace, exit: Exit) -> Ended:
+        case.verdict = agent.verdict(self.runtime.lines(case.run_dir), exit)
+        report_bytes = take_report(case, workspace)
+        return judge(
+            exit,
+            case.verdict,
+            report_bytes,
+            require_report=self.require_report,
+            exit_classes=self.exit_classes,
+        )
+
+    async def _begun(self, case: Case, command: Command, started: Started) -> None:
+        case.stage = "run"
+        case.started = started
+        case.attempt = await self.store.move(
+            case.attempt,
+            Status.RUNNING,
+            started_at=started.at,
+            isolation=started.isolation,
+        )
+        self.observer.record(
+            "agent_started",
+            incident_id=case.incident.id,
+            cluster=case.incident.fault.cluster,
+            command=command.argv,
+            cwd=command.cwd,
+            pid=started.pid,
+            isolation=started.isolation,
+        )
+
+    def _tell_facts(self, case: Case, collection: Collection) -> None:
+        self.observer.record(
+            "facts_collected",
+            incident_id=case.incident.id,
+            cluster=case.incident.fault.cluster,
+            objects=len(collection.objects),
+            events=len(collection.events),
+            logs=len(collection.logs),
+            gaps=len(collection.gaps),
+            origin=collection.origin,
+        )
+        best = case.findings.best
+        self.observer.record(
+            "findings",
+            incident_id=case.incident.id,
+            cluster=case.incident.fault.cluster,
+            headline=best.root_cause if best else "no fault found",
+            category=best.category if best else "none.no_fault",
+            confidence=best.confidence if best else 0.0,
+        )
+
+    def _tell_size(self, case: Case, size: int) -> None:
+        self.observer.record("workspace_size", cluster=case.incident.fault.cluster, bytes=size)
+
+    def _tell_error(self, case: Case, error: KubecaseError) -> None:
+        self.observer.record(
+            "error",
+            incident_id=case.incident.id,
+            cluster=case.incident.fault.cluster,
+            error_type=case.stage,
+            error=error,
+        )
