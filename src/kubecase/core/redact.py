@@ -200,7 +200,7 @@ _ACCEPT: Mapping[re.Pattern[str], Callable[[str], bool]] = {
 
 
 def _names(text: str) -> tuple[str, int]:
-    """Values whose name says that they are secret: `name=value`, `"name": "value"`, `--name value`."""
+    """Values whose name says that they are secret, in assignments, JSON, YAML, flags and XML."""
     if not _HINT.search(text):
         return text, 0
     parts: list[str] = []

@@ -98,20 +98,20 @@ def _judge(last: str, before: str, *, shouted: bool) -> Kind:
     return kind
 
 
-_PROSE = frozenset(
-    """
-    a absent access against already an and are as at authentication be been bearer but by cannot
-    changed configured could created credentials denied disabled does empty enabled error exists
-    expired fail failed failure false file for forbidden found from generated generation has hidden
-    in incorrect invalid invalidated is issued key length lookup malformed masked mismatch missing
-    must name never nil no none not null of off ok on only optional or present provided refresh
-    refreshed rejected removed renewed required reset retrieved revoked rotated rotation sensitive
-    set should string to too true type unauthorized unavailable unchanged undefined unexpected
-    unknown unset unsupported updated use used user valid validation value was will with wrong yes
-    you your omitted redacted bytes str int object boolean default basic digest negotiate required,
-    must, has, is, please check contact ensure verify try using via when while this that the it its
-    """.split()
+_PROSE_WORDS = (
+    "a absent access against already an and are as at authentication be been bearer but by "
+    "cannot changed configured could created credentials denied disabled does empty enabled "
+    "error exists expired fail failed failure false file for forbidden found from generated "
+    "generation has hidden in incorrect invalid invalidated is issued key length lookup "
+    "malformed masked mismatch missing must name never nil no none not null of off ok on only "
+    "optional or present provided refresh refreshed rejected removed renewed required reset "
+    "retrieved revoked rotated rotation sensitive set should string to too true type "
+    "unauthorized unavailable unchanged undefined unexpected unknown unset unsupported "
+    "updated use used user valid validation value was will with wrong yes you your omitted "
+    "redacted bytes str int object boolean default basic digest negotiate please check "
+    "contact ensure verify try using via when while this that the it its "
 )
+_PROSE = frozenset(_PROSE_WORDS.split())
 
 _PLACEHOLDER = re.compile(
     r"\[?redacted\]?|\(?sensitive(?: value)?\)?|[*x•.#-]{3,}|<[^<>]*>?|\$\{[^}]*\}?|\$\([^)]*\)?"
