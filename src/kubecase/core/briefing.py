@@ -1,7 +1,32 @@
 """From an incident to what its agent is given: files, environment, prompt. Pure."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from kubecase.core.excerpts import (
+    Excerpt,
+    as_json,
+    events_excerpt,
+    logs_excerpt,
+    objects_excerpt,
+)
+from kubecase.core.fencing import one_line
+from kubecase.core.model import Collection, Fault, Incident, Resource
+from kubecase.core.prompt import SYSTEM_INSTRUCTIONS, Told, excerpt, prompt
+from kubecase.core.redact import Redactor
+from kubecase.core.report import Report, report_as_json
+
+MESSAGE_CHARACTERS = 16 * 1024
+LANG = "C.UTF-8"
+
+_PERMISSIONS = (
+    "validated_at", "can_get_pods", "can_get_logs", "can_get_events", "can_get_deployments",
+    "can_get_services", "secrets_access_allowed", "can_get_secrets", "can_get_configmaps",
+    "can_get_nodes", "can_write",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +42,234 @@ class Briefing:
     environment: Mapping[str, str]
     system_prompt: str = field(repr=False)
     user_prompt: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    """`context/event.json`, and how it differs from what arrived."""
+
+    content: bytes
+    masked: int
+    invalid_bytes: int
+
+
+def brief(
+    incident: Incident,
+    collection: Collection,
+    findings: Report,
+    *,
+    workspace: str,
+    deadline: datetime,
+    home: str,
+    path: str,
+    tmpdir: str,
+    agent_name: str,
+    permissions: Mapping[str, Any] | None = None,
+    skills: Sequence[str] = (),
+    redactor: Redactor | None = None,
+) -> Briefing:
+    """What the agent `agent_name` is given for `incident`: every file below, and the environment.
+
+    `workspace`, `home` and `tmpdir` are absolute paths and `path` is the PATH of the agent.
+    `permissions` is what was found about the credential (docs/formats.md section 4), `None` if
+    nothing was checked. All that the cluster or the source said goes through `redactor`; sizes are
+    bounded, and the prompt says what was masked or cut. The same input gives the same bytes.
+    """
+    redactor = redactor or Redactor()
+    event = _event(incident.fault.raw, redactor)
+    about = incident.fault.resource
+    logs = logs_excerpt(collection, redactor, incident.id)
+    objects = objects_excerpt(collection, about, redactor)
+    events = events_excerpt(collection, about, redactor)
+    told = Told(
+        agent_name=agent_name,
+        deadline=deadline,
+        skills=skills,
+        changes=tuple(_changes(event, logs, objects, events)),
+    )
+    text = prompt(incident, collection, findings, told, redactor)
+    found, _ = redactor.json(report_as_json(findings))
+    files = {
+        "PROMPT.md": text.encode(),
+        "context/incident.json": as_json(_incident(incident, event, redactor)),
+        "context/event.json": event.content,
+        "context/logs.txt": logs.content,
+        "context/objects.json": objects.content,
+        "context/events.json": events.content,
+        "context/cluster-info.json": as_json(_cluster_info(incident.fault, collection)),
+        "context/permissions.json": as_json(_permissions(incident.fault.cluster, permissions)),
+        "context/findings.json": as_json(found),
+        "context/system-instructions.txt": SYSTEM_INSTRUCTIONS.encode(),
+    }
+    return Briefing(
+        files=files,
+        environment=_environment(
+            incident, workspace=workspace, deadline=deadline, home=home, path=path, tmpdir=tmpdir
+        ),
+        system_prompt=SYSTEM_INSTRUCTIONS,
+        user_prompt=text,
+    )
+
+
+def _environment(
+    incident: Incident, *, workspace: str, deadline: datetime, home: str, path: str, tmpdir: str
+) -> dict[str, str]:
+    fault = incident.fault
+    values = {
+        "INCIDENT_ID": incident.id,
+        "INCIDENT_WORKSPACE": workspace,
+        "KUBERNETES_CLUSTER": one_line(fault.cluster),
+        "KUBERNETES_NAMESPACE": one_line(fault.resource.namespace or ""),
+        "CLAUDE_READ_ONLY_MODE": "true",
+        "KUBECASE_DEADLINE": deadline.isoformat(),
+        "PATH": path,
+        "HOME": home,
+        "LANG": LANG,
+        "TMPDIR": tmpdir,
+    }
+    # The kernel takes no NUL in an environment, and a start that fails for it says little.
+    return {name: value.replace("\0", "?") for name, value in values.items()}
+
+
+def _event(raw: bytes, redactor: Redactor) -> _Event:
+    """The payload byte for byte, unless a secret had to be masked or it is not UTF-8."""
+    try:
+        text, invalid = raw.decode("utf-8"), 0
+    except UnicodeDecodeError:
+        text = raw.decode("utf-8", "replace")
+        invalid = _count_invalid(raw)
+    try:
+        value, masked = redactor.json(json.loads(text))
+    except (ValueError, RecursionError):
+        masked_text, masked = redactor.text(text)
+        content = masked_text.encode("utf-8", "replace") if masked else text.encode()
+    else:
+        content = as_json(value) if masked else text.encode()
+    return _Event(
+        content=content if masked or invalid else raw, masked=masked, invalid_bytes=invalid
+    )
+
+
+def _count_invalid(raw: bytes) -> int:
+    """How many bytes of `raw` are not part of UTF-8 text: escapes count one byte each."""
+    decoded = raw.decode("utf-8", "surrogateescape")
+    return len(raw) - len(decoded.encode("utf-8", "ignore"))
+
+
+def _incident(incident: Incident, event: _Event, redactor: Redactor) -> dict[str, Any]:
+    fault = incident.fault
+    document: dict[str, Any] = {
+        "id": incident.id,
+        "cluster": fault.cluster,
+        "namespace": fault.resource.namespace,
+        "severity": fault.severity,
+        "timestamp": fault.seen_at.isoformat(),
+        "state": incident.state,
+        "opened_at": incident.opened_at.isoformat(),
+        "resource": _resource(fault.resource),
+        "reason": fault.reason,
+        "message": excerpt(fault.message, MESSAGE_CHARACTERS, redactor),
+        "severity_word": fault.severity_word[:200],
+        "fingerprint": fault.fingerprint,
+        "source": fault.source,
+        "labels": dict(fault.labels),
+    }
+    if event.masked or event.invalid_bytes:
+        document["event_altered"] = {
+            "masked": event.masked,
+            "invalid_bytes": event.invalid_bytes,
+        }
+    clean, _ = redactor.json(document)
+    return dict(clean)
+
+
+def _resource(resource: Resource) -> dict[str, str | None]:
+    return {
+        "kind": resource.kind,
+        "name": resource.name,
+        "namespace": resource.namespace,
+        "apiVersion": resource.api_version,
+        "uid": resource.uid,
+    }
+
+
+def _cluster_info(fault: Fault, collection: Collection) -> dict[str, Any]:
+    """The resource of the fault first, then its owners and its node, as far as they are known."""
+    involved = [_resource(fault.resource)]
+    current = _find(collection, fault.resource.kind, fault.resource.name, fault.resource.namespace)
+    spec = current.get("spec") if current else None
+    node = spec.get("nodeName") if isinstance(spec, Mapping) else None
+    while current is not None and len(involved) < 6:
+        owner = next(_owners(current), None)
+        if owner is None:
+            break
+        namespace = fault.resource.namespace
+        involved.append({**_known(owner, ("kind", "name", "apiVersion", "uid")),
+                         "namespace": namespace})  # fmt: skip
+        current = _find(collection, str(owner.get("kind")), str(owner.get("name")), namespace)
+    if isinstance(node, str) and node:
+        found = _find(collection, "Node", node, None)
+        metadata = found.get("metadata", {}) if found else {}
+        involved.append({"kind": "Node", "name": node, "namespace": None, "apiVersion": "v1",
+                         "uid": metadata.get("uid")})  # fmt: skip
+    return {
+        "clusterName": fault.cluster,
+        "namespace": fault.resource.namespace,
+        "involvedResources": involved,
+    }
+
+
+def _known(value: Mapping[str, Any], names: Sequence[str]) -> dict[str, str | None]:
+    return {n: str(value[n])[:253] if value.get(n) is not None else None for n in names}
+
+
+def _owners(value: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    metadata = value.get("metadata")
+    owners = metadata.get("ownerReferences") if isinstance(metadata, Mapping) else None
+    for owner in owners if isinstance(owners, list) else []:
+        if isinstance(owner, Mapping):
+            yield owner
+
+
+def _find(
+    collection: Collection, kind: str, name: str, namespace: str | None
+) -> Mapping[str, Any] | None:
+    for each in collection.objects:
+        metadata = each.get("metadata")
+        if (
+            each.get("kind") == kind
+            and isinstance(metadata, Mapping)
+            and metadata.get("name") == name
+            and (metadata.get("namespace") or None) == namespace
+        ):
+            return each
+    return None
+
+
+def _permissions(cluster: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
+    document: dict[str, Any] = {"cluster_name": cluster}
+    document |= {name: (found or {}).get(name) for name in _PERMISSIONS}
+    if found is None:
+        document["warnings"] = ["nothing was validated: what the credential may do is not known"]
+    else:
+        warnings = found.get("warnings")
+        document["warnings"] = list(warnings) if isinstance(warnings, list | tuple) else []
+    return document
+
+
+def _changes(event: _Event, logs: Excerpt, objects: Excerpt, events: Excerpt) -> Iterator[str]:
+    """What was masked or cut, in sentences that hold nothing but our own words and numbers."""
+    if event.masked:
+        yield f"`context/event.json`: values masked as secrets: {event.masked}."
+    if event.invalid_bytes:
+        yield f"`context/event.json`: {event.invalid_bytes} bytes were not UTF-8 and were replaced."
+    for name, part in (("logs.txt", logs), ("objects.json", objects), ("events.json", events)):
+        if part.masked:
+            yield f"`context/{name}`: values masked as secrets: {part.masked}."
+    if logs.cut:
+        yield f"`context/logs.txt`: {logs.cut} bytes were left out, marked TRUNCATED where."
+    for name, part in (("objects", objects), ("events", events)):
+        if part.cut:
+            yield f"`context/{name}.json`: {part.cut} {name} were left out, too much for the file."
+    if not logs.count:
+        yield "`context/logs.txt` holds no logs, but the reasons why."
