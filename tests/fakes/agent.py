@@ -38,7 +38,7 @@ def a_briefing(
     """What an agent working in `workspace` is told, with the common environment of all agents."""
     return Briefing(
         files={
-            "PROMPT.md": prompt.encode(),
+            "PROMPT.md": prompt.encode("utf-8", "replace"),
             "context/incident.json": json.dumps({"id": INCIDENT}).encode(),
             "context/system-instructions.txt": RULE.encode(),
         },

@@ -83,8 +83,8 @@ class Claude:
                 raise unusable("claude", "model looks like an option", "model")
         if self.max_turns < 1:
             raise unusable("claude", "max_turns is below 1", "max_turns")
-        if self.max_budget_usd is not None and not self.max_budget_usd > 0:
-            raise unusable("claude", "max_budget_usd is not above 0", "max_budget_usd")
+        if self.max_budget_usd is not None and not 0.0001 <= self.max_budget_usd <= 100_000:
+            raise unusable("claude", "max_budget_usd is not 0.0001 to 100000", "max_budget_usd")
         if self.base_url is not None and not _ADDRESS.fullmatch(self.base_url):
             raise unusable("claude", "base_url is not a plain http(s) address", "base_url")
         claude_extra_args(self.extra_args)
@@ -161,7 +161,7 @@ class Claude:
             "--session-id", str(session),
             "--append-system-prompt-file", str(private / "system.md"),
             "--max-turns", str(self.max_turns),
-            *(() if budget is None else ("--max-budget-usd", f"{budget:.6f}".rstrip("0"))),
+            *(() if budget is None else ("--max-budget-usd", f"{budget:.4f}")),
             *(() if self.model is None else ("--model", self.model)),
             *self.extra_args,
         )  # fmt: skip
