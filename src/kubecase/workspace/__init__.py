@@ -1,1 +1,62 @@
-"""(statute follows)"""
+"""The one directory that an investigation gets, and what may be done with it.
+
+Here belong creating, writing, reading, measuring and deleting a workspace, collecting what an agent
+left there, copying skills into it, and deciding which workspaces have had their time. Everything is
+reached by directory handle and no link is ever followed, for an agent may have put anything
+anywhere. Never here: what an incident means, a process, a network, SQL, settings, or a template.
+
+    <root>/incident-<uuid>[-attempt-<n>]/     0700, files 0600
+      PROMPT.md                               what the agent was asked
+      .claude/skills/<name>/                  copies of skills
+      .claude/skills.json                     their names, versions, tree hashes, commit
+      context/                                what the agent may know
+      output/                                 agent.log, the agent's report, ours
+      output/artifacts/                       whatever else the agent leaves
+"""
+
+from kubecase.workspace.artifacts import Collected, CollectionBudget, collect
+from kubecase.workspace.directory import Size, Workspace
+from kubecase.workspace.kept import keep_files
+from kubecase.workspace.names import shown
+from kubecase.workspace.retention import (
+    Candidate,
+    CleanupPolicy,
+    Decision,
+    EntryKind,
+    RootEntry,
+    delete_at_once,
+    expired,
+    scan,
+)
+from kubecase.workspace.skills import (
+    Skill,
+    SkillChoice,
+    SkillCopied,
+    copy_skills,
+    load_skills,
+    shipped_skills_source,
+)
+
+__all__ = [
+    "Candidate",
+    "CleanupPolicy",
+    "Collected",
+    "CollectionBudget",
+    "Decision",
+    "EntryKind",
+    "RootEntry",
+    "Size",
+    "Skill",
+    "SkillChoice",
+    "SkillCopied",
+    "Workspace",
+    "collect",
+    "copy_skills",
+    "delete_at_once",
+    "expired",
+    "keep_files",
+    "load_skills",
+    "scan",
+    "shipped_skills_source",
+    "shown",
+]
