@@ -203,3 +203,19 @@ def test_a_price_that_is_no_price_is_not_taken(cost: object) -> None:
 
     assert verdict.usage is not None
     assert verdict.usage.cost_usd is None
+
+
+def test_a_failed_run_that_was_killed_is_told_by_its_signal() -> None:
+    """An unexplained failure takes its reason from how the process ended (req 10.4)."""
+    lines = changed("success", "result", is_error=True, terminal_reason="aborted_tools")
+
+    assert verdict_of(lines, an_exit(signal=15), SHELL).reason is Reason.SIGNAL
+    assert verdict_of(lines, an_exit(1), SHELL).reason is Reason.EXIT_CODE
+    assert verdict_of(lines, an_exit(0), SHELL).reason is Reason.NO_REPORT
+
+
+def test_servers_in_a_form_that_is_not_known_are_a_failure() -> None:
+    """A start that cannot be compared with what was demanded is not trusted."""
+    lines = changed("success", "init", mcp_servers={"evil": {}})
+
+    assert verdict_of(lines, an_exit(), SHELL).reason is Reason.START_ERROR

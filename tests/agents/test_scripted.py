@@ -289,13 +289,13 @@ def test_a_plan_in_a_file_is_run_where_it_lies(
     assert command.read_only_paths == (PROGRAM, plan)
 
 
-def test_without_an_interpreter_the_operator_is_told() -> None:
-    """A missing interpreter is named with the setting that replaces it."""
-    with pytest.raises(AgentUnavailable, match="agent_command") as caught:
-        Scripted.configured(AgentSettings())
-
-    assert "AGENT_RUNTIME_COMMAND" in str(caught.value.hint)
+def test_without_an_interpreter_it_takes_the_one_on_the_path() -> None:
+    """An interpreter need not be configured; an empty name for one is refused."""
+    assert Scripted.configured(AgentSettings()) == Scripted(python="python3")
     assert Scripted.configured(AgentSettings(python="py")) == Scripted(python="py")
+    with pytest.raises(AgentUnavailable, match="agent_command is empty") as caught:
+        Scripted(python=" ")
+    assert "AGENT_RUNTIME_COMMAND" in str(caught.value.hint)
 
 
 def test_its_claim_is_what_its_plan_says() -> None:

@@ -50,7 +50,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
             base_url=server.url,
             **{name: tuple(v) if isinstance(v, list) else v for name, v in task["agent"].items()},
         )
-        briefing = a_briefing(workspace, home=root / "home", prompt=task["prompt"])
+        briefing = a_briefing(workspace, prompt=task["prompt"])
         command = agent.command(briefing, workspace, private)
         for name, data in command.private_files.items():
             (private / name).write_bytes(data)

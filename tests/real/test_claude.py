@@ -71,7 +71,7 @@ class Ran:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A workspace with a readable file and a way out, and what lies around it."""
-    for name in ("incident-1/context", "private", "home", "tmp"):
+    for name in ("incident-1/context", "incident-1/.home", "incident-1/.tmp", "private"):
         (tmp_path / name).mkdir(parents=True)
     context = tmp_path / "incident-1" / "context"
     (context / "incident.json").write_text(json.dumps({"canary": CANARY}))
@@ -164,7 +164,7 @@ def test_the_workspace_can_be_read_and_nothing_outside_it(root: Path) -> None:
     outside = [
         "/etc/passwd", "/proc/self/environ", str(root / "outside.txt"), "../outside.txt",
         str(workspace / "context" / "link"), str(workspace / "context" / "passwd"),
-        str(root / "private" / "settings.json"), str(root / "home" / ".claude.json"),
+        str(root / "private" / "settings.json"), str(workspace / ".home" / ".claude.json"),
     ]  # fmt: skip
 
     ran = converse(
@@ -198,13 +198,14 @@ def test_a_tool_that_was_not_given_does_nothing(
     root: Path, tool: str, arguments: dict[str, Any]
 ) -> None:
     """A model that asks for another tool gets a refusal and changes nothing (req 13.5)."""
-    before = {path: path.read_bytes() for path in root.glob("incident-1/**/*.json")}
+    context = root / "incident-1" / "context"
+    before = {path: path.read_bytes() for path in context.iterdir()}
 
     ran = converse(root, ["tool", tool, arguments], ["text", REPORT])
 
     assert "No such tool available" in ran.seen(Moment.TOOL_RESULT)[0]
-    assert {p: p.read_bytes() for p in root.glob("incident-1/**/*.json")} == before
-    assert sorted(p.name for p in (root / "incident-1").iterdir()) == ["context"]
+    assert {path: path.read_bytes() for path in context.iterdir()} == before
+    assert {path.name for path in context.parent.iterdir()} == {"context", ".home", ".tmp"}
 
 
 def test_foreign_settings_in_the_workspace_do_nothing(root: Path) -> None:

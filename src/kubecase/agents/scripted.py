@@ -15,7 +15,7 @@ from kubecase.agents.lines import (
     text_at,
     undecoded,
 )
-from kubecase.agents.options import AgentSettings, missing_command, require_argument
+from kubecase.agents.options import AgentSettings, require_argument
 from kubecase.core.briefing import Briefing
 from kubecase.core.model import Command, Exit, Reason, Usage, Verdict
 from kubecase.core.ports import AgentEvent, Moment
@@ -53,11 +53,12 @@ class Scripted:
 
     @classmethod
     def configured(cls, options: AgentSettings) -> Self:
-        """The adapter for `options`: its `script`, else its program as a plan, else the usual."""
-        if not options.python:
-            raise missing_command("scripted", "a plan, and let a Python interpreter be found")
+        """The adapter for `options`: its `script`, else its program as a plan, else the usual.
+
+        Without `python` it is the `python3` on the agent's PATH.
+        """
         plan = options.script or (Path(options.program) if options.program else USUAL_PLAN)
-        return cls(python=options.python, plan=plan)
+        return cls(python=options.python or "python3", plan=plan)
 
     @property
     def name(self) -> str:
