@@ -1,4 +1,4 @@
-"""From an accepted fault to the agent's first instruction, against a bare Popen of the same agent."""
+"""From an accepted fault to the agent's first instruction, against a bare Popen of that agent."""
 
 import json
 import statistics
@@ -35,9 +35,7 @@ async def ours(folder: Path, agent: Path) -> list[float]:
         None,
         folder,
     )
-    intake = load_intake(
-        json.dumps(FAULT).encode(), now=datetime.now(UTC), cluster_default="bench"
-    )
+    intake = load_intake(json.dumps(FAULT).encode(), now=datetime.now(UTC), cluster_default="bench")
     choice = wiring.Choice(
         name="command",
         agent=CommandAgent.configured(AgentSettings(argv=(str(agent),))),
@@ -96,10 +94,13 @@ def main() -> None:
         baseline = bare(folder, agent)
         measured = anyio.run(ours, folder, agent)
     base, middle = statistics.median(baseline), statistics.median(measured)
-    print(f"bare Popen      min {min(baseline):6.1f}  median {base:6.1f}  max {max(baseline):6.1f} ms")
-    print(f"investigation   min {min(measured):6.1f}  median {middle:6.1f}  max {max(measured):6.1f} ms")
-    print(f"added           median {middle - base:.1f} ms, ratio {middle / base:.1f} ({RUNS} runs each)")
-    print("(recorded facts of a crash loop, facts collected, diagnosed and written, each run on record)")
+    for name, values in (("bare Popen", baseline), ("investigation", measured)):
+        print(
+            f"{name:<15} min {min(values):6.1f}  median {statistics.median(values):6.1f}"
+            f"  max {max(values):6.1f} ms, {RUNS} runs"
+        )
+    print(f"added           median {middle - base:.1f} ms, ratio {middle / base:.1f}")
+    print("(a recorded crash loop: facts collected, diagnosed and written, each run on record)")
 
 
 if __name__ == "__main__":

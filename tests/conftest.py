@@ -1,4 +1,4 @@
-"""What every test may ask for, and the rule that nothing is skipped where everything is installed."""
+"""What every test may ask for, and that nothing is skipped where everything is installed."""
 
 import os
 from collections.abc import Iterator

@@ -22,7 +22,7 @@ def test_help_names_every_command_and_needs_no_library(home: Home) -> None:
     text = home.run("--help").stdout.decode()
 
     for name in NAMES:
-        assert re.search(rf"^  {name}\s+\w", text, re.M), name
+        assert re.search(rf"^  {name}\s+\w", text, re.MULTILINE), name
     assert "kubecase demo" in text
     assert home.run().stdout.decode() == text
 
@@ -35,12 +35,13 @@ def test_each_command_teaches_itself(home: Home, name: str) -> None:
     assert done.returncode == 0, done.stderr.decode()
     text = done.stdout.decode()
     assert f"kubecase {name}" in text
-    undocumented = re.findall(r"^\s*│?\s+--[\w-]+(?: --no-[\w-]+)?\s*│?$", text, re.M)
+    undocumented = re.findall(r"^\s*│?\s+--[\w-]+(?: --no-[\w-]+)?\s*│?$", text, re.MULTILINE)
     assert undocumented == []
 
 
 @pytest.mark.parametrize(
-    "words", [["no-such-command"], ["investigate"], ["list", "--no-such-flag"], ["list", "--limit", "x"]]
+    "words",
+    [["no-such-command"], ["investigate"], ["list", "--no-such-flag"], ["list", "--limit", "x"]],
 )
 def test_a_wrong_word_is_the_operators_turn(home: Home, words: list[str]) -> None:
     """A usage error is exit code 2 with a message on standard error, and nothing on the other."""
@@ -177,7 +178,7 @@ def test_the_demos_report_opens_without_a_console_error(home: Home) -> None:
 
 
 def test_metrics_are_served_while_an_agent_runs(home: Home) -> None:
-    """With --metrics-port the active agent is seen on loopback, and nothing else is open (req 14.8)."""
+    """With --metrics-port the active agent is seen on loopback (req 14.4, 14.8)."""
     port = _free_port()
     agent = home.agent("touch here\nsleep 300")
     running = home.start(
@@ -194,14 +195,15 @@ def test_metrics_are_served_while_an_agent_runs(home: Home) -> None:
     home.run("cancel", "@last")
     running.communicate(timeout=60)
 
-    assert re.search(r'^agent_runtime_active_agents\{cluster="[\w-]+"\} 1\.0$', text, re.M), text
+    active = re.compile(r'^agent_runtime_active_agents\{cluster="[\w-]+"\} (\S+)$', re.MULTILINE)
+    assert active.findall(text) == ["1.0"]
     written = (home.data / "kubecase.prom").read_text()
-    assert re.search(r'^agent_runtime_active_agents\{cluster="[\w-]+"\} 0\.0$', written, re.M)
-    assert re.search(r'invocations_total\{.*status="cancelled".*\} 1\.0$', written, re.M)
+    assert active.findall(written) == ["0.0"]
+    assert re.search(r'invocations_total\{.*status="cancelled".*\} 1\.0', written)
 
 
 def test_the_log_has_one_record_for_each_transition(home: Home) -> None:
-    """Each line of the log is JSON with the agreed fields, one for each transition (req 9.3, 15.*)."""
+    """Each log line is JSON with the agreed fields, one for each transition (req 9.3, 15.*)."""
     _, result = home.result("--agent", "builtin", str(home.fault()))
 
     records = [json.loads(line) for line in (home.data / "kubecase.log").read_text().splitlines()]

@@ -28,7 +28,9 @@ def test_an_agent_that_leaves_a_report_succeeds(
     home: Home, leaves_report: str, reports_exist: Check
 ) -> None:
     """Exit code 0 and a report are a success, with every field of the result (req 1.2, 10.2)."""
-    agent = home.agent(f"{leaves_report}\nmkdir -p output/artifacts/a\necho 1 >output/artifacts/a/b")
+    agent = home.agent(
+        f"{leaves_report}\nmkdir -p output/artifacts/a\necho 1 >output/artifacts/a/b"
+    )
 
     code, result = home.result(
         "--agent", "command", str(home.fault()), env={"AGENT_RUNTIME_COMMAND": str(agent)}
@@ -106,7 +108,7 @@ def test_an_interrupted_investigation_is_cancelled_and_still_reports(
 def test_a_missing_agent_names_key_variable_and_remedy(
     home: Home, reports_exist: Check, command: str
 ) -> None:
-    """A command that does not exist is the operator's turn, and even that is reported (req 8.11)."""
+    """A missing command is the operator's turn, and even that is reported (req 8.11)."""
     done = home.run(
         "investigate", "--agent", "command", str(home.fault()), "--json",
         env={"AGENT_RUNTIME_COMMAND": command},
@@ -122,7 +124,7 @@ def test_a_missing_agent_names_key_variable_and_remedy(
 
 
 def test_an_agent_that_is_not_executable_is_a_start_error(home: Home, reports_exist: Check) -> None:
-    """A script whose interpreter is missing fails at the start, with the program named (req 8.11)."""
+    """A script whose interpreter is missing fails at the start, program named (req 8.11)."""
     agent = home.agent("exit 0")
     agent.write_text("#!/nonexistent/interpreter\n")
 
@@ -144,7 +146,9 @@ def test_a_full_disk_while_collecting_still_ends_in_three_reports(
         pytest.skip("mounting a small tmpfs needs root")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", root], check=True)
     try:
-        agent = home.agent("cat >/dev/null\ndd if=/dev/zero of=output/artifacts/fill bs=64k; exit 0")
+        agent = home.agent(
+            "cat >/dev/null\ndd if=/dev/zero of=output/artifacts/fill bs=64k; exit 0"
+        )
 
         code, result = home.result(
             "--agent", "command", str(home.fault()),
@@ -203,7 +207,9 @@ def test_a_bug_is_reported_three_times_and_told_once(home: Home) -> None:
     plugin = home.root / "plugin"
     (plugin / "broken_agent-1.dist-info").mkdir(parents=True)
     (plugin / "broken_agent.py").write_text(BROKEN_PLUGIN)
-    (plugin / "broken_agent-1.dist-info" / "METADATA").write_text("Name: broken-agent\nVersion: 1\n")
+    (plugin / "broken_agent-1.dist-info" / "METADATA").write_text(
+        "Name: broken-agent\nVersion: 1\n"
+    )
     (plugin / "broken_agent-1.dist-info" / "entry_points.txt").write_text(
         "[kubecase.agents]\nbroken = broken_agent:Broken\n"
     )

@@ -29,7 +29,9 @@ def test_the_cases_are_scored_through_the_command(home: Home) -> None:
     score = _score("score", "--cases", CASES / "cases", "--reports", reports)
 
     assert done.returncode == 0, done.stderr.decode()
-    expected = {p.stem: json.loads(p.read_text())["expected"] for p in (CASES / "cases").glob("*.json")}
+    expected = {
+        p.stem: json.loads(p.read_text())["expected"] for p in (CASES / "cases").glob("*.json")
+    }
     right = 0
     for name, answer in expected.items():
         hypotheses = json.loads((reports / f"{name}.json").read_text())["hypotheses"]

@@ -67,7 +67,7 @@ def _write_crash(path: Path) -> str:
 
 def _give_up_output() -> None:
     """Keep the interpreter's own flush at exit from complaining about the closed pipe."""
-    with open("/dev/null", "w") as nothing:  # noqa: SIM117
+    with open("/dev/null", "w") as nothing:
         try:
             sys.stdout.flush()
         except OSError:

@@ -35,7 +35,8 @@ class Cancelled:
             return f"{self.incident_id} had ended already: {self.status}"
         if not is_final(self.status):
             return f"{self.incident_id} was told to stop and has not ended yet: {self.status}"
-        return f"{self.incident_id} ended: {self.status}; its process is {'' if self.gone else 'not '}gone"
+        gone = "gone" if self.gone else "not gone"
+        return f"{self.incident_id} ended: {self.status}; its process is {gone}"
 
     def as_json(self) -> dict[str, Any]:
         """The outcome for machines."""

@@ -39,7 +39,7 @@ class Finding:
 async def checkup(loaded: Loaded) -> list[Finding]:
     """Everything that was found out, in the order in which a newcomer needs it."""
     settings = loaded.settings
-    findings = [
+    return [
         Finding(
             what="kubecase",
             state="ok",
@@ -49,11 +49,10 @@ async def checkup(loaded: Loaded) -> list[Finding]:
         *_settings(loaded),
         *_directories(settings),
         await _store(settings),
-        *[await _isolation(settings)],
+        await _isolation(settings),
         *_agents(settings),
         *_cluster(settings),
     ]
-    return findings
 
 
 def _settings(loaded: Loaded) -> Iterator[Finding]:

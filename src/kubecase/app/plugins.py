@@ -44,6 +44,7 @@ def _find(group: str, name: str) -> EntryPoint:
     if group == "agents":
         raise AgentUnavailable(
             f"cannot use the agent {name!r}: no adapter of this name is installed",
-            hint=f"Set agent_runtime.agent (AGENT_RUNTIME_AGENT, --agent) to auto, builtin, {known}.",
+            hint=f"Set agent_runtime.agent (AGENT_RUNTIME_AGENT, --agent) to auto, builtin, or "
+            f"one of {known}.",
         )
     raise SettingsInvalid(f"no {group} plug-in is called {name!r}", hint=f"Installed are: {known}.")

@@ -1,4 +1,4 @@
-"""What people see while an investigation runs: a live view on a terminal, plain lines without one."""
+"""What people see while an investigation runs: a live view on a terminal, else plain lines."""
 
 import sys
 import time

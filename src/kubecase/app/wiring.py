@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kubecase.agents.options import AgentSettings
     from kubecase.service import Investigator
     from kubecase.store import Store
+    from kubecase.workspace import SkillChoice
 
 BUILTIN = "builtin"
 COMMAND = "command"
@@ -97,7 +98,8 @@ def agent_settings(name: str, settings: Settings) -> "AgentSettings":
 
 def _resolved(name: str, command: Sequence[str], search_path: str) -> tuple[str, ...]:
     """`command` with its program as an absolute path, since an agent's working directory is its
-    workspace; raises AgentUnavailable when there is no such program."""
+    workspace; raises AgentUnavailable when there is no such program.
+    """
     if not command and name in {COMMAND, "scripted"}:
         return ()
     program, *rest = command or (name,)
@@ -172,6 +174,18 @@ def investigator(
         exit_classes=settings.agent_options(choice.name).exit_classes,
         cleanup=CleanupPolicy(runtime.cleanup_policy),
         warnings=warnings,
+    )
+
+
+def _skills(settings: Settings) -> "SkillChoice":
+    """The skills that the settings name: the shipped ones unless told otherwise."""
+    from kubecase.workspace import SkillChoice, shipped_skills_source
+
+    named = settings.agent_runtime.skills
+    return SkillChoice(
+        source=settings.agent_runtime.skills_source or shipped_skills_source(),
+        names=tuple(skill.name for skill in named) or None,
+        disabled=frozenset(skill.name for skill in named if not skill.enabled),
     )
 
 

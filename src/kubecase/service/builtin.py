@@ -19,10 +19,8 @@ def report_text(findings: Report, collection: Collection) -> str:
     if not findings.hypotheses:
         parts += ["No fault was found in what could be collected.", ""]
     parts += ["## 5. Proof of Work", "", f"- Looked at: {_inert(collection.origin)}"]
-    parts += [
-        f"- {len(collection.objects)} objects, {len(collection.events)} events, "
-        f"{len(collection.logs)} logs"
-    ]
+    seen = f"{len(collection.objects)} objects, {len(collection.events)} events"
+    parts += [f"- {seen}, {len(collection.logs)} logs"]
     parts += [
         f"- Could not be had: {_inert(gap.what)}: {_inert(gap.why)}" for gap in collection.gaps
     ]

@@ -15,10 +15,10 @@ from kubecase.core.report import Report, report_as_json, report_from_json
 from kubecase.service.case import AGENT_JSON, AGENT_LOG, REPORT, RESERVE, Case
 from kubecase.service.report import FinalReport, render
 from kubecase.workspace import (
-    CleanupPolicy,
     CollectionBudget,
     Workspace,
     collect,
+    delete_at_once,
     keep_files,
 )
 
@@ -96,7 +96,7 @@ class Conclusion:
         final = await anyio.to_thread.run_sync(self._final)
         reports = await anyio.to_thread.run_sync(self._write_reports, final)
         await self._record(final)
-        self._clean_up()
+        self._clean_up(final)
         return Concluded(
             investigation=final,
             findings=self.case.findings,
@@ -144,7 +144,7 @@ class Conclusion:
             return
         try:
             workspace.replace(AGENT_LOG, self.investigator.runtime.log(self.case.run_dir))
-        except (KubecaseError, OSError) as error:
+        except KubecaseError as error:
             self.case.notes.append(f"{AGENT_LOG} could not be completed: {error}")
 
     def _write_reports(self, final: Investigation) -> dict[str, Path]:
@@ -163,13 +163,14 @@ class Conclusion:
             }
             try:
                 keep_files(kept, texts)
-                written = {kind: kept / name for kind, name in REPORT_NAMES.items()}
-                if self.case.workspace is not None:
+                written = _places(kept)
+                workspace = self.case.workspace
+                if workspace is not None:
                     for name, text in texts.items():
-                        self.case.workspace.replace(f"output/{name}", text)
-                    root = self.case.workspace.root / "output"
-                    written = {kind: root / name for kind, name in REPORT_NAMES.items()}
-            except (KubecaseError, OSError) as error:
+                        workspace.replace(f"output/{name}", text)
+                    if not delete_at_once(self.investigator.cleanup, final.status):
+                        written = _places(workspace.root / "output")
+            except KubecaseError as error:
                 self.case.notes.append(f"the reports could not be written whole: {error}")
                 continue
             break
@@ -230,14 +231,17 @@ class Conclusion:
             duration=duration(final),
         )
 
-    def _clean_up(self) -> None:
-        """Apply `delete_now`; an error here is told and changes nothing of the result."""
+    def _clean_up(self, final: Investigation) -> None:
+        """Delete the workspace if the policy says at once; an error here is told and is no result.
+
+        The reports remain in the data directory.
+        """
         case = self.case
-        if self.investigator.cleanup is not CleanupPolicy.DELETE_NOW or case.workspace is None:
+        if case.workspace is None or not delete_at_once(self.investigator.cleanup, final.status):
             return
         try:
             case.workspace.delete()
-        except (KubecaseError, OSError) as error:
+        except KubecaseError as error:
             self.investigator.observer.record(
                 "error",
                 incident_id=case.incident.id,
@@ -245,6 +249,10 @@ class Conclusion:
                 error_type="cleanup",
                 error=error,
             )
+
+
+def _places(folder: Path) -> dict[str, Path]:
+    return {kind: folder / name for kind, name in REPORT_NAMES.items()}
 
 
 def duration(investigation: Investigation) -> float:

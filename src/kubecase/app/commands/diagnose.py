@@ -28,7 +28,6 @@ def diagnose(
     category, culprit, confidence and verbatim evidence.
 
     Examples:
-
         kubecase diagnose recorded-folder/
         kubecase diagnose case.json
         kubecase diagnose cases/ --out reports/

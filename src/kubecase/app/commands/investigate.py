@@ -3,7 +3,6 @@
 import json as jsonlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,7 +36,6 @@ def investigate(
     ours, 130 interrupted. Whatever the code, the reports exist and no process is left.
 
     Examples:
-
         kubecase investigate fault.json
         kubecase investigate recorded-folder/ --agent builtin
         kubectl get event NAME -o json | kubecase investigate -
@@ -136,7 +134,7 @@ def _work(
 
 
 def exit_code(outcomes: "Sequence[Outcome]") -> int:
-    """The code for all of them: interrupted, else the operator's turn, else failed, else success."""
+    """The code for all: interrupted, else the operator's turn, else failed, else success."""
     if any(outcome.interrupted for outcome in outcomes):
         return INTERRUPTED
     if any(outcome.operator_error is not None for outcome in outcomes):
