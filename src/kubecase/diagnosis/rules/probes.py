@@ -1,0 +1,356 @@
+"""Probes and hooks: is the probe wrong, is the program slow to start, or is it really unwell?"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubecase.core.report import Evidence
+from kubecase.diagnosis.facts import Happening, title
+from kubecase.diagnosis.finding import Finding, found, kubectl, near_pods, previous_log
+from kubecase.diagnosis.graph import Graph
+from kubecase.diagnosis.logs import words_of
+from kubecase.diagnosis.pods import Container
+from kubecase.diagnosis.values import mapping, number, text
+
+_PROBE = re.compile(
+    r"^(Liveness|Readiness|Startup) probe (?:failed|errored)[^:]*: ?(.*)", re.DOTALL
+)
+_STATUS = re.compile(r"statuscode: (\d{3})")
+_TIMEOUT = re.compile(r"deadline exceeded|Client\.Timeout|timed? ?out|timeout:", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"connection refused|connection reset|EOF|no route to host|malformed HTTP|server gave HTTP|"
+    r"first record does not look like a TLS|http: server|protocol",
+    re.IGNORECASE,
+)
+_NO_COMMAND = re.compile(
+    r"no such file|not found|executable file|permission denied|unrecognized|usage:|OCI runtime",
+    re.IGNORECASE,
+)
+_BOOTING = re.compile(
+    r"warming|loading|starting|initiali[sz]|boot|migrat|preparing|importing|building|compil|"
+    r"restoring|replay|recover|indexing|\d{1,3} ?%|\d+ of \d+|\d+/\d+",
+    re.IGNORECASE,
+)
+_DEPENDENCY = frozenset(
+    {
+        "refused",
+        "timeout",
+        "no_such_host",
+        "dns_temporary",
+        "auth",
+        "saturated",
+        "mesh",
+        "cert_expired",
+        "cert_untrusted",
+        "cert_name",
+        "rbac",
+        "no_space",
+        "readonly_fs",
+        "denied",
+    }
+)
+_UNWELL = frozenset({"unresponsive", "heap", "process_limits"})
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """A failing probe: which one, the events, what its answer was, how it is specified."""
+
+    container: Container
+    probe: str
+    events: tuple[Happening, ...]
+    said: str
+    spec: Mapping[str, Any]
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of the answer."""
+        matched = _STATUS.search(self.said)
+        return int(matched.group(1)) if matched else None
+
+    @property
+    def count(self) -> int:
+        """How often it failed."""
+        return sum(event.count for event in self.events)
+
+    @property
+    def target(self) -> str:
+        """What the probe asks, for a sentence."""
+        http, tcp = mapping(self.spec, "httpGet"), mapping(self.spec, "tcpSocket")
+        if http:
+            return f"{text(http, 'path') or '/'} on port {text(http, 'port')}"
+        if tcp:
+            return f"port {text(tcp, 'port')}"
+        return (
+            "its command"
+            if mapping(self.spec, "exec")
+            else f"port {text(self.spec, 'grpc', 'port')}"
+        )
+
+    @property
+    def port(self) -> int | None:
+        """The port it asks, names resolved."""
+        asked = text(self.spec, "httpGet", "port") or text(self.spec, "tcpSocket", "port") \
+            or text(self.spec, "grpc", "port")  # fmt: skip
+        if asked.isdigit():
+            return int(asked)
+        named = (p for p in self.container.ports if asked and text(p, "name") == asked)
+        return next((number(p, "containerPort") for p in named), None)
+
+    @property
+    def listening(self) -> tuple[int, ...]:
+        """Where the program says that it listens."""
+        return tuple(port for log in self.container.logs for port in log.listening_ports)
+
+    @property
+    def seconds_to_kill(self) -> float:
+        """How long after the start the probe gives up."""
+        delay = number(self.spec, "initialDelaySeconds") or 0
+        period, tries = (
+            number(self.spec, "periodSeconds") or 10,
+            number(self.spec, "failureThreshold") or 3,
+        )
+        return float(delay + period * tries)
+
+
+def rule(graph: Graph) -> Iterator[Finding]:
+    """Findings for failing probes and hooks."""
+    for container in graph.containers:
+        yield from _hooks(graph, container)
+        if any(e.reason == "OOMKilled" for e in container.endings):
+            continue
+        for trouble in _troubles(container):
+            finding = _judge(graph, trouble)
+            if finding is not None:
+                yield finding
+
+
+def _troubles(container: Container) -> Iterator[_Trouble]:
+    by_probe: dict[str, list[Happening]] = {}
+    for event in container.events("Unhealthy", "ProbeWarning"):
+        matched = _PROBE.match(event.message)
+        if matched:
+            by_probe.setdefault(matched.group(1).lower(), []).append(event)
+    for probe, events in by_probe.items():
+        # What it says most often is what it means; a refusal once during a start is not.
+        main = max(events, key=lambda e: (e.count, e.last is not None))
+        said = _PROBE.match(main.message)
+        yield _Trouble(
+            container, probe, (main, *(e for e in events if e is not main)),
+            said.group(2) if said else "", mapping(container.spec, f"{probe}Probe"),
+        )  # fmt: skip
+
+
+def _judge(graph: Graph, trouble: _Trouble) -> Finding | None:
+    """Which of probe, start and program has to be repaired."""
+    if trouble.probe == "readiness" and trouble.container.ready:
+        return None
+    if trouble.status is not None and trouble.status < 500:
+        return _wrong_probe(graph, trouble, f"the program answers {trouble.status} there", 0.9)
+    if (other := _other_port(trouble)) is not None:
+        return _wrong_probe(graph, trouble, f"the program listens on port {other}", 0.93)
+    unwell = _unwell(graph, trouble)
+    if unwell is not None:
+        return unwell
+    if mapping(trouble.spec, "exec") and not _TIMEOUT.search(trouble.said):
+        return _exec(graph, trouble)
+    cause = trouble.container.cause
+    if cause is not None and cause.kind in _DEPENDENCY and cause.weight >= 2:
+        return None
+    if trouble.status is not None:
+        return _unhealthy(
+            graph,
+            trouble,
+            f"the program answers {trouble.status} to its {trouble.probe} probe",
+            0.5,
+        )
+    if _is_slow_start(trouble):
+        return _slow_start(graph, trouble)
+    if _TIMEOUT.search(trouble.said):
+        return _timeout(graph, trouble)
+    if _REFUSED.search(trouble.said):
+        return _wrong_probe(graph, trouble, "nothing answers there (connection refused)", 0.6)
+    return _unhealthy(
+        graph, trouble, f"its {trouble.probe} probe fails: {trouble.said.strip()[:120]}", 0.45
+    )
+
+
+def _other_port(trouble: _Trouble) -> int | None:
+    ports = trouble.listening
+    if (
+        not ports
+        or trouble.port is None
+        or trouble.port in ports
+        or not _REFUSED.search(trouble.said)
+    ):
+        return None
+    return ports[0]
+
+
+def _log_proof(trouble: _Trouble) -> Evidence | None:
+    path = text(trouble.spec, "httpGet", "path")
+    for log in trouble.container.logs:
+        patterns = (
+            [re.compile(re.escape(path) + r"\b[^\n]{0,40}\b[45]\d\d\b")] if len(path) > 1 else []
+        )
+        for pattern in patterns:
+            line = log.line_with(pattern)
+            if line:
+                return log.quote(line)
+        if log.up_line:
+            return log.quote(log.up_line)
+    return None
+
+
+def _make(
+    graph: Graph,
+    trouble: _Trouble,
+    category: str,
+    sentence: str,
+    strength: float,
+    *proof: Evidence | None,
+) -> Finding:
+    container = trouble.container
+    root = graph.root_of(container.pod)
+    field = f"{trouble.probe}Probe"
+    spec = [
+        container.pod.thing.states(f"{field}.httpGet.path", text(trouble.spec, "httpGet", "path"))
+        if text(trouble.spec, "httpGet", "path") else None,
+        container.pod.thing.states(f"{field}.tcpSocket.port", text(trouble.spec, "tcpSocket", "port"))
+        if text(trouble.spec, "tcpSocket", "port") else None,
+    ]  # fmt: skip
+    killing = [e.quote() for e in container.events("Killing") if "probe" in e.message][:1]
+    return found(
+        category, f"{title(root)}: {sentence}.", blamed=root, strength=strength,
+        about=near_pods(graph, container.pod),
+        evidence=[trouble.events[0].quote(), *proof, *spec, *killing],
+        steps=(f"{kubectl('get', root[1])} {root[0].lower()} {root[2]} -o jsonpath='{{..{field}}}'",
+               previous_log(container.pod, container.name)),
+    )  # fmt: skip
+
+
+def _wrong_probe(graph: Graph, trouble: _Trouble, why: str, strength: float) -> Finding:
+    kind = "readiness" if trouble.probe == "readiness" else "liveness"
+    effect = (
+        "so the pod never becomes ready although the program runs" if kind == "readiness"
+        else "so the kubelet keeps killing a container that is well"
+    )  # fmt: skip
+    return _make(
+        graph, trouble, f"probe.{kind}_misconfigured",
+        f"the {trouble.probe} probe of container {trouble.container.name} asks {trouble.target}, but {why}, {effect}",
+        strength, _log_proof(trouble),
+    )  # fmt: skip
+
+
+def _unwell(graph: Graph, trouble: _Trouble) -> Finding | None:
+    """The program says itself that it hangs."""
+    cause = trouble.container.cause
+    if cause is None or cause.kind != "unresponsive":
+        cause = next(iter(trouble.container.signals("unresponsive")), None)
+    if cause is None:
+        return None
+    return _make(
+        graph, trouble, "app.unresponsive",
+        f"container {trouble.container.name} hangs, its {trouble.probe} probe is right: {words_of(cause.line)[:180]}",
+        .9, cause.quote(),
+    )  # fmt: skip
+
+
+def _unhealthy(graph: Graph, trouble: _Trouble, what: str, strength: float) -> Finding:
+    return _make(
+        graph, trouble, "app.unresponsive",
+        f"container {trouble.container.name} is up but reports itself unhealthy for an internal reason: {what}", strength,
+        _log_proof(trouble),
+    )  # fmt: skip
+
+
+def _exec(graph: Graph, trouble: _Trouble) -> Finding:
+    said = trouble.said.strip()
+    if _NO_COMMAND.search(said):
+        return _wrong_probe(graph, trouble, f"its command cannot run: {said[:160]}", 0.88)
+    if said and not _REFUSED.search(said):
+        return _unhealthy(graph, trouble, f"the {trouble.probe} probe says: {said[:160]}", 0.78)
+    if _is_slow_start(trouble):
+        return _slow_start(graph, trouble)
+    return _wrong_probe(graph, trouble, f"its command fails: {said[:120] or 'no output'}", 0.6)
+
+
+def _runs(container: Container) -> list[float]:
+    return [e.seconds for e in container.endings if e.seconds is not None]
+
+
+def _is_slow_start(trouble: _Trouble) -> bool:
+    """Whether the program was still starting when it was judged."""
+    container = trouble.container
+    if trouble.probe == "startup":
+        return True
+    if any(log.up_line for log in container.logs if log.previous) or trouble.listening:
+        return False
+    runs = _runs(container)
+    if trouble.probe == "liveness":
+        killed_early = bool(runs) and runs[0] <= trouble.seconds_to_kill * 2.5 + 60
+    else:
+        age = container.pod.facts.age(container.running_since)
+        killed_early = age is not None and age < 600
+    last = next((log.last_line for log in container.logs if log.last_line), None)
+    return killed_early and last is not None and bool(_BOOTING.search(words_of(last)))
+
+
+def _slow_start(graph: Graph, trouble: _Trouble) -> Finding:
+    runs = _runs(trouble.container)
+    after = f" about {runs[0]:.0f} s after its start" if runs else ""
+    last = next(((log, log.last_line) for log in trouble.container.logs if log.last_line), None)
+    return _make(
+        graph, trouble, "probe.startup_too_slow",
+        f"container {trouble.container.name} is given {trouble.seconds_to_kill:.0f} s by its {trouble.probe} probe "
+        f"({trouble.target}) and is stopped{after}, before its start ends", .88 if trouble.probe == "startup" else .85,
+        last[0].quote(last[1]) if last else None,
+    )  # fmt: skip
+
+
+def _timeout(graph: Graph, trouble: _Trouble) -> Finding:
+    """A probe that is not answered in time: from the first moment on, or after long good service."""
+    limit = number(trouble.spec, "timeoutSeconds") or 1
+    runs = _runs(trouble.container)
+    served = max(runs, default=0.0)
+    age = trouble.container.pod.facts.age(trouble.container.running_since) or 0.0
+    first = min((e.first for e in trouble.events if e.first), default=None)
+    began = trouble.container.pod.thing.created_at
+    good = (first - began).total_seconds() if first and began else 0.0
+    if max(served, 0.0) > 1800 or (good > 1800 and (age > 1800 or served > 600)):
+        return _unhealthy(
+            graph,
+            trouble,
+            f"it stopped answering its {trouble.probe} probe after {good or served:.0f} s of service",
+            0.72,
+        )
+    return _wrong_probe(
+        graph, trouble, f"the answer takes longer than the timeout of {limit} s", 0.66
+    )
+
+
+def _hooks(graph: Graph, container: Container) -> Iterator[Finding]:
+    for event in container.events("FailedPostStartHook", "FailedPreStopHook"):
+        hook = "postStart" if "PostStart" in event.reason else "preStop"
+        command = mapping(container.spec, "lifecycle", hook)
+        root = graph.root_of(container.pod)
+        said = (
+            ""
+            if event.message in {"PostStartHook failed", "PreStopHook failed"}
+            else f": {event.message[:160]}"
+        )
+        killing = [e.quote() for e in container.events("Killing") if "Hook" in e.message][:1]
+        first = next((c for c in (command.get("exec") or {}).get("command") or [] if isinstance(c, str) and " " in c), None) \
+            if isinstance(command.get("exec"), Mapping) else None  # fmt: skip
+        doing = f" ({first[:120]})" if first else ""
+        yield found(
+            "lifecycle.hook_failed",
+            f"{title(root)}: the {hook} hook{doing} of container {container.name} fails{said}.",
+            blamed=root, strength=.94, about=near_pods(graph, container.pod),
+            evidence=[event.quote(), Evidence(source=f"event:{event.reason}", quote=event.reason), *killing,
+                      container.pod.thing.states("command", first) if first else None],
+            steps=(f"{kubectl('get', root[1])} {root[0].lower()} {root[2]} -o jsonpath='{{..lifecycle}}'",),
+            lasting=hook == "preStop",
+        )  # fmt: skip
+        return

@@ -1,0 +1,419 @@
+"""Volumes: claims that are not there or not bound, volumes that cannot be attached, mounted or written."""
+
+import re
+from collections.abc import Iterator
+
+from kubecase.core.report import Evidence
+from kubecase.diagnosis.facts import Key, Thing, title
+from kubecase.diagnosis.finding import Finding, found, get, kubectl, near_pods, word
+from kubecase.diagnosis.graph import Graph, names
+from kubecase.diagnosis.nodes import is_control_plane, is_cordoned
+from kubecase.diagnosis.pods import Container, Pod
+from kubecase.diagnosis.rules.scheduling import verdict_of
+from kubecase.diagnosis.logs import words_of
+from kubecase.diagnosis.mounts import claims_of, mount_of
+from kubecase.diagnosis.values import dig, maps, quantity, text, texts
+
+_CLASS = re.compile(
+    r"storageclass(?:\.storage\.k8s\.io)? \"([^\"]{1,253})\" not found", re.IGNORECASE
+)
+_NO_CLAIM = re.compile(r"persistentvolumeclaims? \"([^\"]{1,253})\" not found", re.IGNORECASE)
+_CONFIG_VOLUME = re.compile(
+    r"(?:configmap|secret) \"|non-existent (?:config|secret) key|not registered|failed to sync|"
+    r"kube-root-ca",
+    re.IGNORECASE,
+)
+_UNBOUND = re.compile(
+    r"no persistent volumes available|volume .{0,120}already bound|cannot bind|"
+    r"requested .{0,80}(?:mode|size|storage)",
+    re.IGNORECASE,
+)
+_ATTACH = re.compile(
+    r"Multi-Attach error|AttachVolume\.Attach failed|exceed max volume count|volume attachment",
+    re.IGNORECASE,
+)
+_MOUNT = re.compile(
+    r"MountVolume\.(?:SetUp|MountDevice|WaitForAttach|NewMounter|Mount)|MapVolume|hostPath type check|"
+    r"not found in the list of registered CSI drivers",
+    re.IGNORECASE,
+)
+_HOLDER = re.compile(r"used by pod\(s\) ([^\n]{1,300})")
+
+
+def rule(graph: Graph) -> Iterator[Finding]:
+    """Findings for claims and volumes."""
+    for claim in graph.facts.of_kind("PersistentVolumeClaim"):
+        if text(claim.raw, "status", "phase") in {"Pending", "Lost"}:
+            yield from _pending(graph, claim)
+    for pod in graph.pods:
+        if pod.phase in {"Pending", ""} or not pod.is_sound:
+            yield from _absent_claim(graph, pod)
+            yield from _volume_events(graph, pod)
+            yield from _zone(graph, pod)
+    for container in graph.containers:
+        yield from _full(graph, container)
+        yield from _denied(graph, container)
+    yield from _filling(graph)
+
+
+def _users(graph: Graph, claim: Key) -> tuple[Key, ...]:
+    about: list[Key] = [claim]
+    for pod in graph.pods:
+        if pod.thing.namespace == claim[1] and claim[2] in pod.claims:
+            about += near_pods(graph, pod)
+    return tuple(about)
+
+
+def _needed_by(graph: Graph, claim: Key) -> str:
+    pods = [key for key in _users(graph, claim) if key[0] == "Pod"]
+    return f"; pod {pods[0][2]} waits for it" if pods else ""
+
+
+def _pending(graph: Graph, claim: Thing) -> Iterator[Finding]:
+    wanted = text(claim.raw, "spec", "storageClassName")
+    events = graph.facts.events_of(
+        claim.key, "ProvisioningFailed", "FailedBinding", "ExternalProvisioning"
+    )
+    said = " ".join(e.message for e in events)
+    classes = graph.facts.of_kind("StorageClass")
+    matched = _CLASS.search(said)
+    quotes = [e.quote() for e in events[:2]]
+    # With an empty class a claim asks for a volume that somebody made by hand.
+    absent = wanted and classes and wanted not in {c.name for c in classes}
+    by_hand = any(
+        text(v.raw, "spec", "storageClassName") == wanted
+        for v in graph.facts.of_kind("PersistentVolume")
+    )
+    if matched or (absent and not by_hand):
+        yield _class(graph, claim, matched.group(1) if matched else wanted, quotes)
+    elif any(e.reason == "ProvisioningFailed" for e in events) and not _UNBOUND.search(said):
+        yield _provision(graph, claim, events[0].message, quotes)
+    elif text(claim.raw, "status", "phase") == "Lost":
+        yield _claim(graph, claim, "storage.pvc_unbound", "has lost its volume", 0.9, quotes)
+    elif any(e.reason == "ExternalProvisioning" for e in events):
+        yield from _no_provisioner(graph, claim, said, quotes)
+    elif (
+        any(e.reason == "FailedBinding" for e in events)
+        or _UNBOUND.search(said)
+        or (not events and by_hand)
+    ):
+        yield _unbound(graph, claim, said, quotes)
+
+
+def _claim(
+    graph: Graph, claim: Thing, category: str, what: str, strength: float, quotes: list[Evidence],
+    *more: Evidence | None,
+) -> Finding:  # fmt: skip
+    return found(
+        category, f"{claim.title} {what}{_needed_by(graph, claim.key)}.", blamed=claim.key,
+        strength=strength, about=_users(graph, claim.key),
+        evidence=[*quotes, *more, claim.quote("status", "phase")], lasting=True,
+        steps=(describe_claim(claim.key), "kubectl get storageclass", "kubectl get pv"),
+    )  # fmt: skip
+
+
+def describe_claim(claim: Key) -> str:
+    """The command that shows a claim with its events."""
+    return f"{kubectl('describe', claim[1])} pvc {word(claim[2])}"
+
+
+def _class(graph: Graph, claim: Thing, name: str, quotes: list[Evidence]) -> Finding:
+    exist = names(graph.facts.of_kind("StorageClass"))
+    others = f" (there are: {exist})" if exist else ""
+    return _claim(
+        graph, claim, "storage.class_missing",
+        f"names storage class (StorageClass) {name}, which does not exist{others}, so it is never provisioned", .96,
+        quotes, claim.quote("spec", "storageClassName"),
+    )  # fmt: skip
+
+
+def _provision(graph: Graph, claim: Thing, said: str, quotes: list[Evidence]) -> Finding:
+    name = text(claim.raw, "spec", "storageClassName")
+    if "no volume plugin matched" in said or "not found" in said and "provisioner" in said:
+        return _claim(graph, claim, "storage.class_missing",
+                      f"has storage class {name}, whose provisioner does not exist: {said[:200]}", .85, quotes)  # fmt: skip
+    return _claim(
+        graph, claim, "storage.provision_failed",
+        f"is not provisioned, the provisioner of storage class {name} fails: {said[:300]}", .95, quotes,
+    )  # fmt: skip
+
+
+def _no_provisioner(
+    graph: Graph, claim: Thing, said: str, quotes: list[Evidence]
+) -> Iterator[Finding]:
+    name = text(claim.raw, "spec", "storageClassName")
+    age = graph.facts.age(claim.created_at)
+    if age is not None and age < 120:
+        return
+    yield _claim(
+        graph, claim, "storage.class_missing",
+        f"waits for the external provisioner of storage class {name}, which does not act: {said[:200]}", .6, quotes,
+    )  # fmt: skip
+
+
+def _unbound(graph: Graph, claim: Thing, said: str, quotes: list[Evidence]) -> Finding:
+    why, proof = _mismatch(graph, claim)
+    told = f" ({said[:160]})" if said else ""
+    return _claim(
+        graph, claim, "storage.pvc_unbound", f"finds no PersistentVolume to bind to{told}{why}", .94, quotes, *proof,
+    )  # fmt: skip
+
+
+def _mismatch(graph: Graph, claim: Thing) -> tuple[str, list[Evidence | None]]:
+    """Why no volume fits, from the one that comes nearest."""
+    modes = set(texts(claim.raw, "spec", "accessModes"))
+    size = quantity(claim.raw, "spec", "resources", "requests", "storage") or 0.0
+    wanted = text(claim.raw, "spec", "storageClassName")
+    for volume in sorted(
+        graph.facts.of_kind("PersistentVolume"),
+        key=lambda v: (
+            text(v.raw, "spec", "storageClassName") != wanted,
+            text(v.raw, "status", "phase") != "Available",
+        ),
+    ):
+        has = set(texts(volume.raw, "spec", "accessModes"))
+        room = quantity(volume.raw, "spec", "capacity", "storage") or 0.0
+        phase = text(volume.raw, "status", "phase")
+        bound = text(volume.raw, "spec", "claimRef", "name")
+        if phase in {"Released", "Bound"} or (bound and bound != claim.name):
+            why, proof = (
+                f"is {phase or 'reserved'} for claim {bound}",
+                volume.quote("spec", "claimRef", "name"),
+            )
+        elif text(volume.raw, "spec", "storageClassName") != wanted:
+            why = f"has storage class {text(volume.raw, 'spec', 'storageClassName') or '(none)'} instead of {wanted or '(none)'}"
+            proof = volume.quote("spec", "storageClassName")
+        elif not modes <= has:
+            why = f"offers access mode {', '.join(sorted(has))}, the claim wants {', '.join(sorted(modes))}"
+            proof = volume.quote("spec", "accessModes")
+        elif room < size:
+            want = text(claim.raw, "spec", "resources", "requests", "storage")
+            why = f"has {text(volume.raw, 'spec', 'capacity', 'storage')}, the claim wants {want}"
+            proof = volume.quote("spec", "capacity", "storage")
+        else:
+            why, proof = (
+                "does not match its selector or volume mode",
+                volume.quote("status", "phase"),
+            )
+        return f"; volume {volume.name} {why}", [proof]
+    return "; there is no PersistentVolume at all for it", []
+
+
+def _absent_claim(graph: Graph, pod: Pod) -> Iterator[Finding]:
+    verdict = verdict_of(pod) if pod.is_unscheduled else None
+    told = _NO_CLAIM.search(verdict.said) if verdict else None
+    event = next(
+        (e for e in pod.events("FailedMount", "FailedAttachVolume") if _NO_CLAIM.search(e.message)),
+        None,
+    )
+    for name in pod.claims:
+        key = ("PersistentVolumeClaim", pod.thing.namespace, name)
+        if key in graph.facts.by_key:
+            continue
+        if (
+            not (told and told.group(1) == name)
+            and event is None
+            and not graph.facts.of_kind("PersistentVolumeClaim")
+        ):
+            continue
+        root = graph.root_of(pod)
+        near = graph.near(*key)
+        similar = f" (similar: {near.name})" if near else ""
+        yield found(
+            "storage.pvc_missing",
+            f"{title(root)}: pod {pod.thing.name} mounts PersistentVolumeClaim {name}, which does not exist (not "
+            f"found) in namespace {pod.thing.namespace}{similar}.",
+            blamed=key, strength=.94 if told or event else .7, about=near_pods(graph, pod),
+            evidence=[verdict.quote if verdict and told else None, event.quote() if event else None,
+                      pod.thing.states("persistentVolumeClaim.claimName", name)],
+            steps=(f"{kubectl('get', pod.thing.namespace)} pvc", get(root)),
+        )  # fmt: skip
+
+
+def _volume_events(graph: Graph, pod: Pod) -> Iterator[Finding]:
+    for event in pod.events("FailedAttachVolume", "FailedMount", "FailedMapVolume"):
+        said = event.message
+        if _CONFIG_VOLUME.search(said) or _NO_CLAIM.search(said):
+            continue
+        if event.reason == "FailedAttachVolume" or _ATTACH.search(said):
+            yield _attach(graph, pod, said, event.quote())
+            return
+        if _MOUNT.search(said):
+            yield _mount(graph, pod, said, event.quote())
+            return
+    verdict = verdict_of(pod) if pod.is_unscheduled else None
+    if verdict is not None and verdict.count("max volume count"):
+        yield _attach(graph, pod, verdict.said, verdict.quote)
+
+
+def _attach(graph: Graph, pod: Pod, said: str, quote: Evidence) -> Finding:
+    root = graph.root_of(pod)
+    holder = _holder(graph, pod, said)
+    by = f"; it is still held by pod {holder.thing.name} on node {holder.node}" if holder else ""
+    claim = next((c for c in pod.claims), "")
+    return found(
+        "storage.attach_failed",
+        f"{title(root)}: the volume of pod {pod.thing.name}{f' (claim {claim})' if claim else ''} cannot be attached "
+        f"to node {pod.node or 'any'}: {said[:240]}{by}.",
+        blamed=root, strength=.93, about=near_pods(graph, pod),
+        evidence=[quote, holder.thing.quote("spec", "nodeName") if holder else None],
+        steps=("kubectl get volumeattachment", f"{kubectl('get', pod.thing.namespace)} pods -o wide"),
+    )  # fmt: skip
+
+
+def _holder(graph: Graph, pod: Pod, said: str) -> Pod | None:
+    """Another pod that has the same claim on another node."""
+    matched = _HOLDER.search(said)
+    for other in graph.pods:
+        if (
+            other.thing.namespace != pod.thing.namespace
+            or other.thing.key == pod.thing.key
+            or not other.node
+        ):
+            continue
+        if (matched and other.thing.name in matched.group(1)) or (
+            set(other.claims) & set(pod.claims) and other.node != pod.node
+        ):
+            return other
+    return None
+
+
+def _mount(graph: Graph, pod: Pod, said: str, quote: Evidence) -> Finding:
+    root = graph.root_of(pod)
+    matched = re.search(r"for volume \"([^\"]{1,253})\"", said)
+    volume = matched.group(1) if matched else "of the pod"
+    why = said.partition(" : ")[2] or said
+    return found(
+        "storage.mount_failed",
+        f"{title(root)}: volume {volume} of pod {pod.thing.name} cannot be mounted on node {pod.node}: {why[:300]}.",
+        blamed=root, strength=.92, about=near_pods(graph, pod), evidence=[quote],
+        steps=(f"{kubectl('describe', pod.thing.namespace)} pod {word(pod.thing.name)}", "kubectl get csidrivers", get(root)),
+    )  # fmt: skip
+
+
+def _zone(graph: Graph, pod: Pod) -> Iterator[Finding]:
+    verdict = verdict_of(pod) if pod.is_unscheduled else None
+    if verdict is None or not verdict.count("volume node affinity"):
+        return
+    root = graph.root_of(pod)
+    volume, claim = _volume_of(graph, pod)
+    zones, hosts = _places(volume)
+    fit = [
+        n
+        for n in graph.facts.of_kind("Node")
+        if not is_control_plane(n)
+        and (
+            set(n.labels.values()) & zones
+            or n.labels.get("kubernetes.io/hostname", n.name) in hosts
+        )
+    ]
+    where = f"bound to {', '.join(sorted(zones | hosts))}" if zones | hosts else "bound elsewhere"
+    why = (
+        "no node is there"
+        if not fit
+        else f"node {fit[0].name} there is cordoned"
+        if all(is_cordoned(n) for n in fit)
+        else f"the nodes there ({names(fit)}) cannot take the pod"
+    )
+    yield found(
+        "storage.zone_conflict",
+        f"{title(root)}: pod {pod.thing.name} cannot be scheduled: its volume{' ' + volume.name if volume else ''} is "
+        f"{where} (volume node affinity conflict) and {why}.",
+        blamed=root if claim is None else claim, strength=.94,
+        about=near_pods(graph, pod),
+        evidence=[verdict.quote, volume.quote("spec", "nodeAffinity", "required", "nodeSelectorTerms",
+                                              "matchExpressions", "key") if volume else None,
+                  fit[0].states("spec.unschedulable", True) if fit and is_cordoned(fit[0]) else None],
+        steps=("kubectl get pv -o yaml", "kubectl get nodes -L topology.kubernetes.io/zone"),
+    )  # fmt: skip
+
+
+def _volume_of(graph: Graph, pod: Pod) -> tuple[Thing | None, Key | None]:
+    for name in pod.claims:
+        claim = graph.facts.thing("PersistentVolumeClaim", pod.thing.namespace, name)
+        volume = graph.facts.thing(
+            "PersistentVolume", "", text(claim.raw if claim else None, "spec", "volumeName")
+        )
+        if volume is not None and dig(volume.raw, "spec", "nodeAffinity"):
+            return volume, claim.key if claim else None
+    return None, None
+
+
+def _places(volume: Thing | None) -> tuple[set[str], set[str]]:
+    zones: set[str] = set()
+    hosts: set[str] = set()
+    for term in maps(
+        volume.raw if volume else None, "spec", "nodeAffinity", "required", "nodeSelectorTerms"
+    ):
+        for each in maps(term, "matchExpressions"):
+            (hosts if "hostname" in text(each, "key") else zones).update(texts(each, "values"))
+    return zones, hosts
+
+
+def _full(graph: Graph, container: Container) -> Iterator[Finding]:
+    signals = container.signals("no_space")
+    if not signals:
+        return
+    cause = signals[-1]
+    mount = mount_of(container, cause.line)
+    claims = claims_of(container)
+    if (
+        mount is None
+        and len(claims) >= 1
+        and not re.search(r" /(?:tmp|var/log|dev|run)\b", cause.line)
+    ):
+        mount = claims[0]
+    root = graph.root_of(container.pod)
+    about = near_pods(graph, container.pod)
+    if mount is None or mount.kind != "persistentVolumeClaim":
+        return
+    key = ("PersistentVolumeClaim", container.pod.thing.namespace, mount.name)
+    claim = graph.facts.by_key.get(key)
+    size = text(claim.raw if claim else None, "status", "capacity", "storage") or text(
+        claim.raw if claim else None, "spec", "resources", "requests", "storage")  # fmt: skip
+    yield found(
+        "storage.volume_full",
+        f"{title(key)}{f' ({size})' if size else ''}, mounted at {mount.path} by {title(root)}, is full (no space left): "
+        f"{words_of(cause.line)[:180]}.",
+        blamed=key, strength=.94, about=(*about, key), lasting=True,
+        evidence=[cause.quote(), claim.quote("status", "capacity", "storage") if claim else None, container.state_quote()],
+        steps=(f"{kubectl('get', key[1])} pvc {word(key[2])}", get(root)),
+    )  # fmt: skip
+
+
+def _filling(graph: Graph) -> Iterator[Finding]:
+    """An alert that names a claim and says that it fills up."""
+    labels = graph.facts.trigger_labels
+    name = labels.get("persistentvolumeclaim", "")
+    if not name or not re.search(r"fill|full|space|usage", graph.facts.trigger_text, re.IGNORECASE):
+        return
+    key = ("PersistentVolumeClaim", labels.get("namespace", ""), name)
+    yield found(
+        "storage.volume_full", f"{title(key)} is full or nearly full.", blamed=key, strength=.85, about=(key,),
+        evidence=[graph.facts.trigger_quote()], steps=(describe_claim(key),), lasting=True,
+    )  # fmt: skip
+
+
+def _denied(graph: Graph, container: Container) -> Iterator[Finding]:
+    for cause in reversed(container.signals("denied", "not_permitted", "readonly_fs")):
+        mount = mount_of(container, cause.line)
+        if mount is None or mount.kind not in {"persistentVolumeClaim", "hostPath", "nfs", "csi"}:
+            continue
+        if container.pod.is_sound and not graph.facts.is_alert:
+            continue
+        root = graph.root_of(container.pod)
+        user = text(container.spec, "securityContext", "runAsUser") or text(
+            container.pod.thing.raw, "spec", "securityContext", "runAsUser")  # fmt: skip
+        group = text(container.pod.thing.raw, "spec", "securityContext", "fsGroup")
+        who = f"user {user}" if user else "its user"
+        without = "" if group else "; no fsGroup is set"
+        yield found(
+            "storage.permission_denied",
+            f"{title(root)}: container {container.name} runs as {who} and may not write the volume at {mount.path} "
+            f"({mount.kind} {mount.name}): permission denied{without}.",
+            blamed=root, strength=.94, about=near_pods(graph, container.pod),
+            evidence=[cause.quote(), container.pod.thing.states("securityContext.runAsUser", user) if user else None,
+                      container.state_quote()],
+            steps=(f"{kubectl('get', root[1])} {root[0].lower()} {word(root[2])} -o jsonpath='{{..securityContext}}'",),
+        )  # fmt: skip
+        return
