@@ -1,0 +1,185 @@
+"""Checks what was gathered against the model, and hands it inward as plain values."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from kubecase.app.settings.document import Steps, shown
+from kubecase.app.settings.environment import nearest
+from kubecase.app.settings.loading import Gathered
+from kubecase.app.settings.model import (
+    LATER,
+    AgentRuntimeSection,
+    AgentSection,
+    ClusterSection,
+    Document,
+    SkillSection,
+    StoreSection,
+)
+from kubecase.app.settings.values import (
+    SERVICE_DIRECTORY,
+    AgentOptions,
+    AgentRuntimeSettings,
+    ClusterOptions,
+    Settings,
+    Skill,
+    StoreSettings,
+)
+from kubecase.core.ports import Credential
+
+_SECTIONS: Mapping[str, type[BaseModel]] = {
+    "agent_runtime": AgentRuntimeSection,
+    "agents": AgentSection,
+    "clusters": ClusterSection,
+    "store": StoreSection,
+}
+
+
+def settings_from(
+    gathered: Gathered, keys: Mapping[str, Credential], *, service: bool
+) -> Settings | None:
+    """What was gathered as settings, or `None` after adding to its findings why not."""
+    tree = dict(gathered.tree)
+    for section in LATER:
+        if section in tree:
+            del tree[section]
+            gathered.finding(
+                (section,), "this section is not available in this version", of_key=True
+            )
+    try:
+        document = Document.model_validate(tree)
+    except ValidationError as error:
+        for each in error.errors(include_url=False, include_context=True):
+            _add_finding(gathered, each)
+        return None
+    return _Settings(gathered, service).settings(document, keys)
+
+
+def _add_finding(gathered: Gathered, error: Any) -> None:
+    steps: Steps = error["loc"]
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        gathered.finding(steps, _unknown_key(steps), of_key=True)
+    elif steps and steps[-1] == "[key]":
+        gathered.finding(steps[:-1], f"{shown(str(steps[-2]))} is not a name for this", of_key=True)
+    elif error["input"] is None:
+        gathered.finding(steps, "has no value", of_key=True)
+    elif kind == "value_error":
+        gathered.finding(steps, str(error["ctx"]["error"]))
+    elif kind == "missing":
+        gathered.finding(steps, "is missing")
+    elif kind in {"model_type", "dict_type", "model_attributes_type"}:
+        gathered.finding(steps, "must be a mapping of options")
+    else:
+        gathered.finding(steps, str(error["msg"])[:1].lower() + str(error["msg"])[1:])
+
+
+def _unknown_key(steps: Steps) -> str:
+    """What to say of a key that does not exist. Its value is never quoted: it may be a secret."""
+    key = str(steps[-1])
+    if len(steps) == 1:
+        owner = next((s for s, m in _SECTIONS.items() if key in m.model_fields), None)
+        if owner is not None:
+            return f"unknown section; {key} belongs under `{owner}`"
+        known, what = [*Document.model_fields, *LATER], "unknown section"
+    else:
+        model = SkillSection if "skills" in steps else _SECTIONS[str(steps[0])]
+        known, what = list(model.model_fields), "unknown key"
+    near = nearest(key, known)
+    return what + (f"; did you mean {near}?" if near else f"; known are {', '.join(known)}")
+
+
+class _Settings:
+    """Turns a valid document into plain values; paths become absolute."""
+
+    def __init__(self, gathered: Gathered, service: bool) -> None:
+        self.gathered = gathered
+        self.service = service
+
+    def settings(self, document: Document, keys: Mapping[str, Credential]) -> Settings | None:
+        runtime = self.agent_runtime(document.agent_runtime)
+        data_dir = self.directory("store.data_dir", document.store.data_dir, ".")
+        clusters = {name: self.cluster(name, each) for name, each in document.clusters.items()}
+        if runtime is None or data_dir is None:
+            return None
+        return Settings(
+            agent_runtime=runtime,
+            agents={n: AgentOptions(**each.model_dump()) for n, each in document.agents.items()},
+            clusters=clusters,
+            store=StoreSettings(url=document.store.url, data_dir=data_dir),
+            model_keys=dict(keys),
+            host=self.gathered.host,
+        )
+
+    def agent_runtime(self, section: AgentRuntimeSection) -> AgentRuntimeSettings | None:
+        root = self.directory("agent_runtime.workspace_root", section.workspace_root, "workspaces")
+        skills = self.path("agent_runtime.skills_source", section.skills_source)
+        kubeconfig = self.path("agent_runtime.kubeconfig_path", section.kubeconfig_path)
+        if root is None:
+            return None
+        tools = section.allowed_tools
+        return AgentRuntimeSettings(
+            agent=section.agent,
+            agent_command=self.command(section.agent_command),
+            workspace_root=root,
+            workspace_retention_seconds=section.workspace_retention_hours,
+            max_duration_seconds=section.max_duration_minutes,
+            graceful_shutdown_seconds=section.graceful_shutdown_seconds,
+            idle_timeout_seconds=section.idle_timeout,
+            max_output_bytes=section.max_output,
+            max_disk_bytes=section.max_disk,
+            isolation=section.isolation,
+            isolation_min=section.isolation_min,
+            agent_user=section.agent_user,
+            require_report=section.require_report,
+            cleanup_policy=section.cleanup_policy,
+            retries=section.retries,
+            fallback=tuple(section.fallback),
+            allow_write_capable_credential=section.allow_write_capable_credential,
+            skills_source=skills,
+            skills=tuple(Skill(name=each.name, enabled=each.enabled) for each in section.skills),
+            read_only_mode=section.read_only_mode,
+            allowed_tools=None if tools is None else tuple(tools),
+            kubeconfig_path=kubeconfig,
+            metrics_enabled=section.metrics_enabled,
+            structured_logging=section.structured_logging,
+            log_level=section.log_level,
+        )
+
+    def cluster(self, name: str, section: ClusterSection) -> ClusterOptions:
+        key = f"clusters.{name}.kubeconfig"
+        return ClusterOptions(
+            kubeconfig=self.path(key, section.kubeconfig), context=section.context
+        )
+
+    def command(self, argv: list[str] | None) -> tuple[str, ...] | None:
+        """The argv; a program that is given with a slash or `~` becomes an absolute path."""
+        if not argv:
+            return None
+        if "/" not in argv[0] and not argv[0].startswith("~"):
+            return tuple(argv)
+        program = self.path("agent_runtime.agent_command", argv[0])
+        return None if program is None else (str(program), *argv[1:])
+
+    def path(self, key: str, value: str | None) -> Path | None:
+        if value is None:
+            return None
+        try:
+            return self.gathered.path(key, value)
+        except ValueError as error:
+            self.gathered.finding(tuple(key.split(".")), str(error))
+            return None
+
+    def directory(self, key: str, value: str | None, below: str) -> Path | None:
+        """`value` of `key`, else `below` the directory that is the default here."""
+        if value is not None:
+            return self.path(key, value)
+        base = SERVICE_DIRECTORY if self.service else self.gathered.host.user_data_dir
+        if base is None:
+            self.gathered.finding(
+                tuple(key.split(".")), "has no default here: neither HOME nor XDG_DATA_HOME is set"
+            )
+            return None
+        return base / below

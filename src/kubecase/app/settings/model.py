@@ -1,0 +1,274 @@
+"""Every option once: its type, default, limits, environment names and description.
+
+Imported late, like `settings.kinds`. The reference page, the example file, the JSON Schema and
+`config show` are all made from these classes, so that none of them can drift. Values leave only as
+the dataclasses of `settings.values`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from kubecase.app.settings.kinds import (
+    CLUSTER_PATTERN,
+    Argv,
+    Boolean,
+    Decimal,
+    FilePath,
+    Hours,
+    Items,
+    Minutes,
+    Name,
+    Names,
+    Seconds,
+    SecondsOrOff,
+    Secret,
+    Size,
+    Text,
+    Texts,
+    User,
+    Whole,
+    between,
+    budget,
+    store_url,
+    word,
+)
+from kubecase.app.settings.values import (
+    CleanupPolicyName,
+    Isolation,
+    IsolationLayer,
+    LogLevel,
+)
+
+MODEL_KEYS: Mapping[str, str] = {
+    "anthropic_api_key": "ANTHROPIC_API_KEY",
+    "openai_api_key": "OPENAI_API_KEY",
+    "gemini_api_key": "GEMINI_API_KEY",
+}
+"""The name that CLIs read each model key by."""
+
+LATER = ("sources", "sinks", "publish", "web", "limits", "models")
+"""Sections that the design knows and this version does not have yet."""
+
+
+def option(default: Any, description: str, *environment: str, example: str | None = None) -> Any:
+    """One option; `environment` are the names that set it, in the order they are asked.
+
+    `example` is the line of YAML that the example file shows when there is no default to show.
+    """
+    extra: dict[str, Any] = {"environment": list(environment)}
+    if example is not None:
+        extra["x-example"] = example
+    return Field(
+        default=default, description=description, json_schema_extra=extra, validate_default=True
+    )
+
+
+class Section(BaseModel):
+    """A mapping whose keys are all known, and which can be built by parts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class SkillSection(Section):
+    """One skill of `skills_source`."""
+
+    name: Name = Field(description="Name of the skill's folder.")
+    enabled: Boolean = option(True, "Whether agents are given it.")
+
+
+class AgentRuntimeSection(Section):
+    """How investigations are run."""
+
+    agent: Name = option(
+        "auto",
+        "The agent that investigates. `auto`: the first configured agent that is healthy, else "
+        "`builtin`, and the report says which.",
+        "AGENT_RUNTIME_AGENT",
+    )
+    agent_command: Argv | None = option(
+        None,
+        "Program of the chosen agent: a name on PATH or a path, or a list of program and "
+        "arguments. Unset means the agent's own name (`claude` for claude); `command` needs it. "
+        "The environment value is split into a list like a shell would, and no shell ever sees it.",
+        "AGENT_RUNTIME_COMMAND",
+        example="[claude]",
+    )
+    workspace_root: FilePath | None = option(
+        None,
+        "Directory that holds one directory per investigation; created if absent. Unset means "
+        "`/var/lib/kubecase/workspaces` for a service, otherwise `kubecase/workspaces` in the "
+        "user's data directory (`$XDG_DATA_HOME` or `~/.local/share`).",
+        "AGENT_RUNTIME_WORKSPACE_ROOT",
+        example="/var/lib/kubecase/workspaces",
+    )
+    workspace_retention_hours: Hours = option(
+        72, "How long an ended investigation's workspace is kept. A plain number is hours.",
+        "AGENT_RUNTIME_RETENTION_HOURS",
+    )  # fmt: skip
+    max_duration_minutes: Minutes = option(
+        10,
+        "How long an agent may run. A plain number is minutes here and seconds in "
+        "AGENT_RUNTIME_MAX_DURATION.",
+        "AGENT_RUNTIME_MAX_DURATION",
+    )
+    graceful_shutdown_seconds: Seconds = option(
+        30, "How long an agent that was asked to stop may take before it is killed.",
+        "AGENT_RUNTIME_GRACE",
+    )  # fmt: skip
+    idle_timeout: SecondsOrOff = option(
+        "5m", "How long an agent may go without a byte of output; `off` for no such limit.",
+        "AGENT_RUNTIME_IDLE_TIMEOUT",
+    )  # fmt: skip
+    max_output: Size = option(
+        "64MiB", "How much an agent may write to its two output streams.",
+        "AGENT_RUNTIME_MAX_OUTPUT",
+    )  # fmt: skip
+    max_disk: Size = option(
+        "1GiB", "How large a workspace may grow.", "AGENT_RUNTIME_MAX_DISK"
+    )  # fmt: skip
+    isolation: Annotated[Isolation, word(Isolation)] = option(
+        "auto",
+        "The layer that contains an agent. `auto`: the strongest of process, landlock and bwrap "
+        "that works on this host.",
+        "AGENT_RUNTIME_ISOLATION",
+    )
+    isolation_min: Annotated[IsolationLayer, word(IsolationLayer)] = option(
+        "process", "The weakest layer that is acceptable; below it nothing is run.",
+        "AGENT_RUNTIME_ISOLATION_MIN",
+    )  # fmt: skip
+    agent_user: User | None = option(
+        None, "User that agents run as. Unset means the user of kubecase itself.",
+        "AGENT_RUNTIME_AGENT_USER", example="kubecase-agent",
+    )  # fmt: skip
+    require_report: Boolean = option(
+        True, "Whether exit code 0 counts as success only together with a report.",
+        "AGENT_RUNTIME_REQUIRE_REPORT",
+    )  # fmt: skip
+    cleanup_policy: Annotated[CleanupPolicyName, word(CleanupPolicyName)] = option(
+        "delete_after_retention", "What becomes of the workspace of an ended investigation.",
+        "AGENT_RUNTIME_CLEANUP_POLICY",
+    )  # fmt: skip
+    retries: Annotated[Whole, between(0, 10)] = option(
+        2, "How many further attempts follow a failure that may pass (rate limit, 5xx, network).",
+        "AGENT_RUNTIME_RETRIES",
+    )  # fmt: skip
+    fallback: Names = option(
+        ["builtin"], "Agents that are asked in turn when the chosen one has failed."
+    )
+    allow_write_capable_credential: Boolean = option(
+        False, "Whether a cluster credential that may change things is accepted, with a warning.",
+        "AGENT_RUNTIME_ALLOW_WRITE_CAPABLE",
+    )  # fmt: skip
+    skills_source: FilePath | None = option(
+        None, "Directory with one folder per skill. Unset means the skills that are shipped.",
+        "AGENT_RUNTIME_SKILLS_SOURCE", example="/etc/kubecase/skills",
+    )  # fmt: skip
+    skills: Annotated[list[SkillSection], Items] = option(
+        [],
+        "Which skills of the source agents are given, each with `name` and `enabled`. Empty means "
+        "all of them.",
+        example="[{name: kubernetes-triage, enabled: true}]",
+    )
+    read_only_mode: Boolean = option(
+        True, "Whether agents are told, and held, to change nothing.", "AGENT_RUNTIME_READ_ONLY"
+    )
+    allowed_tools: Texts | None = option(
+        None, "Tool rules in the words of the agent's CLI. Unset means those of its adapter.",
+        "AGENT_RUNTIME_ALLOWED_TOOLS", example="[mcp__k8s__kubectl_read, Read]",
+    )  # fmt: skip
+    kubeconfig_path: FilePath | None = option(
+        None, "Read-only credential for a cluster that `clusters` does not name.",
+        "AGENT_RUNTIME_KUBECONFIG", example="/etc/kubecase/kubeconfig",
+    )  # fmt: skip
+    metrics_enabled: Boolean = option(
+        True, "Whether metrics are kept, served and written.", "AGENT_RUNTIME_METRICS"
+    )
+    structured_logging: Boolean = option(
+        True, "Whether log records are JSON objects; otherwise plain lines.",
+        "AGENT_RUNTIME_STRUCTURED_LOGGING",
+    )  # fmt: skip
+    log_level: Annotated[LogLevel, word(LogLevel, {"warning": "warn"})] = option(
+        "info", "The least level that is logged; case does not matter.", "AGENT_RUNTIME_LOG_LEVEL"
+    )
+    anthropic_api_key: Secret | None = option(
+        None, "Model key of Anthropic. Better given by the environment or a file.",
+        "ANTHROPIC_API_KEY", "CLAUDE_API_KEY",
+    )  # fmt: skip
+    anthropic_api_key_file: FilePath | None = option(
+        None, "File that holds the model key of Anthropic.", example="/run/secrets/anthropic"
+    )
+    openai_api_key: Secret | None = option(
+        None, "Model key of OpenAI. Better given by the environment or a file.", "OPENAI_API_KEY"
+    )
+    openai_api_key_file: FilePath | None = option(
+        None, "File that holds the model key of OpenAI.", example="/run/secrets/openai"
+    )
+    gemini_api_key: Secret | None = option(
+        None, "Model key of Google. Better given by the environment or a file.",
+        "GEMINI_API_KEY", "GOOGLE_API_KEY",
+    )  # fmt: skip
+    gemini_api_key_file: FilePath | None = option(
+        None, "File that holds the model key of Google.", example="/run/secrets/gemini"
+    )
+
+
+class AgentSection(Section):
+    """Options of one agent, by its name."""
+
+    model: Text | None = option(None, "Model that the CLI is told to use.", example="sonnet")
+    max_turns: Annotated[Whole, between(1, 1000)] | None = option(
+        None, "How many turns the CLI may take.", example="40"
+    )
+    max_budget_usd: Annotated[Decimal, AfterValidator(budget)] | None = option(
+        None, "How many US dollars one run may cost, where the CLI can tell.", example="2.50"
+    )
+    exit_classes: Boolean = option(
+        False, "Whether exit codes 10, 11 and 12 mean out of quota, out of time, not authorised."
+    )
+
+
+class ClusterSection(Section):
+    """One cluster, by the name that reports and metrics use."""
+
+    kubeconfig: FilePath | None = option(
+        None,
+        "Kubeconfig with a read-only credential.",
+        example="/etc/kubecase/production.kubeconfig",
+    )
+    context: Text | None = option(
+        None, "Context of the kubeconfig that is meant. Unset means its current one.",
+        example="production",
+    )  # fmt: skip
+
+
+class StoreSection(Section):
+    """Where what is known is kept."""
+
+    url: Annotated[Text, AfterValidator(store_url)] | None = option(
+        None, "Database. Unset means a SQLite file in `data_dir`.",
+        example="sqlite:////var/lib/kubecase/kubecase.db",
+    )  # fmt: skip
+    data_dir: FilePath | None = option(
+        None,
+        "Directory for the database, run records, audit and artifacts. Unset means "
+        "`/var/lib/kubecase` for a service, otherwise `kubecase` in the user's data directory.",
+        example="/var/lib/kubecase",
+    )
+
+
+ClusterName = Annotated[str, Field(pattern=f"^{CLUSTER_PATTERN}$")]
+
+
+class Document(Section):
+    """The whole of kubecase.yaml."""
+
+    agent_runtime: AgentRuntimeSection = Field(default_factory=AgentRuntimeSection)
+    agents: dict[Name, AgentSection] = Field(
+        default={}, description="Options of single agents, by their name."
+    )
+    clusters: dict[ClusterName, ClusterSection] = Field(
+        default={}, description="Clusters, by the name that reports and metrics use."
+    )
+    store: StoreSection = Field(default_factory=StoreSection)

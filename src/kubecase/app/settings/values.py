@@ -1,0 +1,183 @@
+"""What the settings are once they have been checked: plain, frozen, without surprises.
+
+Durations are `float` seconds and sizes `int` bytes, whatever unit the key is written in. Paths
+are absolute. Nothing here shows a secret in its representation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from kubecase.core.model import Limits
+from kubecase.core.ports import Credential
+
+Isolation = Literal["auto", "process", "landlock", "bwrap", "container"]
+IsolationLayer = Literal["process", "landlock", "bwrap", "container"]
+CleanupPolicyName = Literal[
+    "keep_always", "keep_on_failure", "delete_after_retention", "delete_now", "archive"
+]
+LogLevel = Literal["debug", "info", "warn", "error"]
+
+SERVICE_DIRECTORY = Path("/var/lib/kubecase")
+"""Where the service keeps its data, and below it its workspaces, unless told otherwise."""
+
+PROGRAMS: Mapping[str, str] = {
+    "claude": "claude",
+    "codex": "codex",
+    "gemini": "gemini",
+    "goose": "goose",
+    "opencode": "opencode",
+}
+"""The program of each agent that has one by default; `command` has none and must be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skill:
+    """A skill by its folder's name, and whether it is used."""
+
+    name: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRuntimeSettings:
+    """Section `agent_runtime`. `None` means: not set, so the agent or the host decides.
+
+    `agent_command` is an argv list, never a shell string. `idle_timeout_seconds` is `None` for no
+    such limit. `skills_source` is `None` for the skills that are shipped; `skills` empty means all
+    that the source has. `allowed_tools` is `None` for the adapter's own.
+    """
+
+    agent: str
+    agent_command: tuple[str, ...] | None
+    workspace_root: Path
+    workspace_retention_seconds: float
+    max_duration_seconds: float
+    graceful_shutdown_seconds: float
+    idle_timeout_seconds: float | None
+    max_output_bytes: int
+    max_disk_bytes: int
+    isolation: Isolation
+    isolation_min: IsolationLayer
+    agent_user: str | None
+    require_report: bool
+    cleanup_policy: CleanupPolicyName
+    retries: int
+    fallback: tuple[str, ...]
+    allow_write_capable_credential: bool
+    skills_source: Path | None
+    skills: tuple[Skill, ...]
+    read_only_mode: bool
+    allowed_tools: tuple[str, ...] | None
+    kubeconfig_path: Path | None
+    metrics_enabled: bool
+    structured_logging: bool
+    log_level: LogLevel
+
+    @property
+    def limits(self) -> Limits:
+        """How far one run may go."""
+        return Limits(
+            wall_clock=self.max_duration_seconds,
+            grace=self.graceful_shutdown_seconds,
+            idle=self.idle_timeout_seconds,
+            output_bytes=self.max_output_bytes,
+            disk_bytes=self.max_disk_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentOptions:
+    """Section `agents.<name>`; `None` leaves it to the agent's own default.
+
+    With `exit_classes` the exit codes 10, 11 and 12 mean out of quota, out of time, not authorised.
+    """
+
+    model: str | None = None
+    max_turns: int | None = None
+    max_budget_usd: float | None = None
+    exit_classes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """Section `clusters.<name>`: the credential file, and the context in it that is meant."""
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Section `store`. `url` may hold a password; `None` means a SQLite file in `data_dir`."""
+
+    data_dir: Path
+    url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What the environment of the process says about where it runs, for those who need it."""
+
+    search_path: str
+    home: Path | None
+    language: str
+    user_data_dir: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that was configured, checked. `model_keys` is by the name that CLIs read."""
+
+    agent_runtime: AgentRuntimeSettings
+    agents: Mapping[str, AgentOptions]
+    clusters: Mapping[str, ClusterOptions]
+    store: StoreSettings
+    model_keys: Mapping[str, Credential]
+    host: Host
+
+    def agent_options(self, agent: str) -> AgentOptions:
+        """The options of `agent`; all left to its defaults if none were configured."""
+        return self.agents.get(agent, AgentOptions())
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every value that must not appear in a log, a file or a message."""
+        keys = tuple(key.value for key in self.model_keys.values())
+        password = urlsplit(self.store.url or "").password
+        return (*keys, password, unquote(password)) if password else keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a value came from; its text is for people.
+
+    `detail` is the variable's or the flag's name, or `path:line` of a file.
+    """
+
+    kind: Literal["default", "file", "environment", "flag"]
+    detail: str = ""
+
+    def __str__(self) -> str:
+        if self.kind == "file":
+            return self.detail
+        return f"{self.kind} {self.detail}".rstrip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Checked settings, the origin of every key that is not a default, and warnings.
+
+    Keys are dotted, such as `agent_runtime.agent` or `agents.claude.model`.
+    """
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+    warnings: tuple[str, ...]
+    config_path: Path | None
+
+    def origin(self, key: str) -> Origin:
+        """Where the value of `key` came from."""
+        return self.origins.get(key, Origin(kind="default"))
