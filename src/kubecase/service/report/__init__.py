@@ -1,0 +1,11 @@
+"""The last word on every investigation: three texts that say what is known and how it went.
+
+Here belong the value they are made from, the machine form of a result, and one renderer for each
+of Markdown, HTML and JSON. Never here: writing a file, reading a clock, deciding how an
+investigation ended, or letting a word of an agent or a cluster act as markup.
+"""
+
+from kubecase.service.report.final import FinalReport, Step, render
+from kubecase.service.report.result import agent_result
+
+__all__ = ["FinalReport", "Step", "agent_result", "render"]
