@@ -33,7 +33,7 @@ from kubecase.core.redact import Redactor
 from kubecase.core.severity import Severity
 from kubecase.runtime import ProcessRuntime
 from kubecase.service import Investigator
-from kubecase.store import Store
+from kubecase.store import Owner, Store
 from kubecase.workspace import CleanupPolicy, SkillChoice, shipped_skills_source
 
 pytestmark = pytest.mark.anyio
@@ -118,8 +118,9 @@ def incident(**changes: Any) -> Incident:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with Store.open(tmp_path / "data" / "kubecase.db") as opened:
+async def store(tmp_path: Path, heard: Heard) -> AsyncIterator[Store]:
+    path = tmp_path / "data" / "kubecase.db"
+    async with Store.open(path, owner=Owner.current(), observer=heard) as opened:
         yield opened
 
 

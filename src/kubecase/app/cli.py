@@ -74,8 +74,8 @@ def build() -> "App":
     )
     for number, (title, commands) in enumerate(COMMANDS.items()):
         group = Group(title, sort_key=number)
-        for name, where, about in commands:
-            app.command(f"kubecase.app.commands.{where}", name=name, group=group, help=about)
+        for name, where, _ in commands:
+            app.command(f"kubecase.app.commands.{where}", name=name, group=group)
     return app
 
 

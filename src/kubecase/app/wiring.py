@@ -140,10 +140,10 @@ def cluster_collector(
 @asynccontextmanager
 async def opened_store(settings: Settings, observer: Observer) -> AsyncIterator["Store"]:
     """The record, open; its directory is created if absent."""
-    from kubecase.store import Store
+    from kubecase.store import Owner, Store
 
     url = settings.store.url or settings.store.data_dir / "kubecase.db"
-    async with Store.open(url, observer=observer) as store:
+    async with Store.open(url, owner=Owner.current(), observer=observer, clock=now) as store:
         yield store
 
 

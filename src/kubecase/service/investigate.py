@@ -86,7 +86,8 @@ class Investigator:
         finally:
             # Also after a bug of ours, and when we are shut down: one final state, three reports.
             with anyio.CancelScope(shield=True):
-                case.ended = case.ended or ended_by(case, sys.exception())
+                if case.ended is None:
+                    case.ended = ended_by(case, sys.exception())
                 concluded = await Conclusion(investigator=self, case=case).draw()
         return concluded
 
@@ -189,14 +190,14 @@ class Investigator:
             )
             async with anyio.create_task_group() as beside:
                 beside.start_soon(report_size, workspace.size, lambda n: self._tell_size(case, n))
-                case.exit = await self.runtime.run(
+                exit = await self.runtime.run(
                     command, self.limits, run_dir=case.run_dir, stop=stop, watcher=watch
                 )
                 beside.cancel_scope.cancel()
         finally:
             os.close(mirror)
-        case.stage = "collect"
-        return await anyio.to_thread.run_sync(self._judge, agent, case, workspace, case.exit)
+        case.stage, case.exit = "collect", exit
+        return await anyio.to_thread.run_sync(self._judge, agent, case, workspace, exit)
 
     def _judge(self, agent: Agent, case: Case, workspace: Workspace, exit: Exit) -> Ended:
         case.verdict = agent.verdict(self.runtime.lines(case.run_dir), exit)

@@ -8,7 +8,8 @@ from kubecase.app.boundary import SUCCESS
 def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
     """Print the completion script of a shell.
 
-    Examples:
+    Like this:
+
         kubecase completion bash > ~/.local/share/bash-completion/completions/kubecase
         kubecase completion zsh > "${fpath[1]}/_kubecase"
         kubecase completion fish > ~/.config/fish/completions/kubecase.fish

@@ -27,7 +27,8 @@ def diagnose(
     Prints the report as JSON: a summary and up to five hypotheses, best first, each with its
     category, culprit, confidence and verbatim evidence.
 
-    Examples:
+    Like this:
+
         kubecase diagnose recorded-folder/
         kubecase diagnose case.json
         kubecase diagnose cases/ --out reports/

@@ -35,7 +35,8 @@ def investigate(
     Exit code: 0 the agent found an answer, 1 it did not, 2 something you can put right, 3 a bug of
     ours, 130 interrupted. Whatever the code, the reports exist and no process is left.
 
-    Examples:
+    Like this:
+
         kubecase investigate fault.json
         kubecase investigate recorded-folder/ --agent builtin
         kubectl get event NAME -o json | kubecase investigate -
