@@ -80,8 +80,10 @@ def _head(document: Mapping[str, Any]) -> Iterator[str]:
 def _hypothesis(hypothesis: Mapping[str, Any]) -> Iterator[str]:
     yield f"{inert(hypothesis['root_cause'])}\n"
     yield f"- Confidence: {confidence_words(hypothesis['confidence'])}"
-    yield f"- Category: {code(hypothesis['category'] or 'not stated')}"
-    yield f"- Culprit: {code(culprit_words(hypothesis['culprit']))}"
+    if hypothesis["category"]:
+        yield f"- Category: {code(hypothesis['category'])}"
+    if hypothesis["culprit"]:
+        yield f"- Culprit: {code(culprit_words(hypothesis['culprit']))}"
     for evidence in hypothesis["evidence"]:
         yield f"- Evidence, {inert(evidence['source'])}: {code(evidence['quote'])}"
     yield ""

@@ -123,9 +123,15 @@ def _failure(investigation: Investigation) -> str:
 def _cause(
     report: "FinalReport", answer: dict[str, Any] | None, findings: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """The best hypothesis there is: the agent's before the built-in rules', and whose it is."""
+    """The best hypothesis there is, and whose it is: the agent's before the built-in rules'.
+
+    What could only be read from an unfinished text comes last: it may break off in mid-sentence.
+    """
     builtin = report.investigation.agent == BUILTIN
-    for source, by in ((answer, report.investigation.agent), (findings, BUILTIN)):
+    sources = [(answer, report.investigation.agent), (findings, BUILTIN)]
+    if answer and answer["extracted"] and report.investigation.status is not Status.SUCCESS:
+        sources.reverse()
+    for source, by in sources:
         if source and source["hypotheses"]:
             best = dict(source["hypotheses"][0])
             best["by"] = "the built-in rules" if builtin or by == BUILTIN else f"the agent {by}"

@@ -18,10 +18,10 @@ def headline(document: Mapping[str, Any]) -> str:
 
 
 def confidence_words(confidence: float | None) -> str:
-    """`92 % (high)`, or that it was not stated."""
+    """`92 %, high`, or that it was not stated."""
     if confidence is None:
         return "not stated"
-    return f"{confidence:.0%}".replace("%", " %") + f" ({confidence_level(confidence)})"
+    return f"{confidence:.0%}".replace("%", " %") + f", {confidence_level(confidence)}"
 
 
 def confidence_level(confidence: float | None) -> str:
