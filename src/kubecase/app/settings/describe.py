@@ -178,8 +178,8 @@ _PREFACE = """# Settings
 
 This page and `configs/agent-runtime.yaml` are made from the settings' own schema; change the schema
 (`app/settings/model.py`), not the page, and then run `python -m kubecase.app.settings.describe .`
-in the repository. `kubecase config schema` prints the schema for editors, `kubecase config example` a complete
-file, `kubecase config show` what is in force and where each value came from.
+in the repository. `kubecase config schema` prints the schema for editors, `kubecase config example`
+a complete file, `kubecase config show` what is in force and where each value came from.
 
 The file is YAML: the one that `--config` names, else `KUBECASE_CONFIG`, else `kubecase.yaml` in the
 working directory, else `/etc/kubecase/kubecase.yaml`. A flag beats the environment, the environment
