@@ -225,7 +225,7 @@ def a_file_server_that_does_not_answer(c: Cluster) -> None:
             "mount.nfs: Connection timed out", trigger=True)
 
 
-@scenario("storage.zone_conflict", "PersistentVolumeClaim/shop/data")
+@scenario("storage.zone_conflict", "Node//worker-1")
 def a_disk_in_a_zone_whose_node_is_cordoned(c: Cluster) -> None:
     c.node("worker-1", cordoned=True, labels={"topology.kubernetes.io/zone": "z-a"})
     c.add("PersistentVolume", "pv-1", "", spec={"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [

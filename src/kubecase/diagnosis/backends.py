@@ -37,6 +37,9 @@ _ADDRESS_VARIABLE = re.compile(
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 
 
+_LATEST = 40
+
+
 @dataclass(frozen=True)
 class Backend:
     """What a program could not reach: host and port as written, the Service if there is one."""
@@ -151,7 +154,7 @@ def callers(graph: Graph, *kinds: str) -> Iterator[tuple[Container, Signal, Back
         if container.pod.is_done:
             continue
         seen: set[tuple[str, str]] = set()
-        for signal in reversed(container.signals(*kinds)):
+        for signal in reversed(container.signals(*kinds)[-_LATEST:]):
             backend = backend_of(graph, container, signal)
             if (signal.kind, backend.host) not in seen and len(seen) < 6:
                 seen.add((signal.kind, backend.host))

@@ -22,6 +22,7 @@ class Graph:
         self.pods = tuple(Pod(each, facts) for each in facts.of_kind("Pod"))
         self.pod_by_key: Mapping[Key, Pod] = {pod.thing.key: pod for pod in self.pods}
         self._roots: dict[Key, Key] = {}
+        self._named: dict[Key, tuple[Thing, ...]] = {}
 
     @cached_property
     def containers(self) -> tuple[Container, ...]:
@@ -129,13 +130,18 @@ class Graph:
 
     def services_named_by(self, pod: Pod) -> tuple[Thing, ...]:
         """The Services whose names are in the pod's variables, arguments or ConfigMaps."""
+        if pod.thing.key not in self._named:
+            self._named[pod.thing.key] = tuple(self._find_named(pod))
+        return self._named[pod.thing.key]
+
+    def _find_named(self, pod: Pod) -> Iterable[Thing]:
         found: dict[Key, Thing] = {}
         for said in self._settings(pod):
             for token in _HOST.findall(said[:_MAX_TEXT].lower()):
                 service = self.service_at(token, pod.thing.namespace)
                 if service is not None:
                     found.setdefault(service.key, service)
-        return tuple(found.values())
+        return found.values()
 
     def _settings(self, pod: Pod) -> Iterator[str]:
         for each in pod.containers:

@@ -169,18 +169,21 @@ def _level(line: str) -> float:
 
 def _signals(log: Log) -> Iterator[Signal]:
     depth = 0
+    seen: dict[str, tuple[str, tuple[str, ...], float]] = {}
     for index, line in enumerate(log.lines):
         if not TROUBLE.search(line) or NOISE.search(line):
             continue
-        level = _level(line)
-        if level == 0.0:
-            continue
-        kind, groups = _kind_of(line)
-        exception = bool(EXCEPTION.search(line))
+        # Programs in trouble repeat themselves: each sentence is read once.
+        words = words_of(line)
+        if words not in seen:
+            kind, groups = _kind_of(line)
+            seen[words] = (kind, groups, _weight(kind, _level(line), line))
+        kind, groups, weight = seen[words]
         if line.startswith("Caused by"):
             depth += 1
-        weight = _weight(kind, level, exception, line) + 0.01 * depth
-        yield Signal(kind=kind, line=line, index=index, weight=weight, log=log, groups=groups)
+            weight += 0.01 * depth
+        if weight > 0:
+            yield Signal(kind=kind, line=line, index=index, weight=weight, log=log, groups=groups)
 
 
 def _kind_of(line: str) -> tuple[str, tuple[str, ...]]:
@@ -188,12 +191,16 @@ def _kind_of(line: str) -> tuple[str, tuple[str, ...]]:
         matched = pattern.search(line)
         if matched:
             return kind, tuple(each or "" for each in matched.groups())
-    return "crash" if EXCEPTION.search(line) else "error", ()
+    return "crash" if EXCEPTION.search(words_of(line)) else "error", ()
 
 
-def _weight(kind: str, level: float, exception: bool, line: str) -> float:
+def _weight(kind: str, level: float, line: str) -> float:
+    """How much a line counts; nothing for one that the program itself calls information."""
+    if level == 0.0:
+        return 0.0
     if kind == "error":
         return min(level, 2.0) if _GIVING_UP.search(line) else level - 0.3
+    exception = bool(EXCEPTION.search(words_of(line)))
     if exception:
         level = max(level, 3.0)
     weight = level + (1.5 if exception else 1.2)

@@ -6,9 +6,9 @@ Order decides: the first kind whose pattern is in a line names it. Every pattern
 import re
 
 NOISE = re.compile(
-    r"statsd|opentelemetry|otel|export(?:ing)? (?:spans?|metrics|traces)|failed to export|exporter|telemetry|"
+    r"Traceback \(most recent call last\)|statsd|opentelemetry|otel|export(?:ing)? (?:spans?|metrics|traces)|failed to export|exporter|telemetry|"
     r"\bjaeger\b|\bzipkin\b|pushgateway|errors?[=: ]+0\b|0 errors|no errors?\b|error rate 0|"
-    r"leader ?election|attempting to acquire leader|deprecat|failed=0|failures?[=: ]+0\b|"
+    r"attempting to acquire leader|successfully acquired lease|became leader|leader election (?:won|started)|deprecat|failed=0|failures?[=: ]+0\b|"
     r"without errors?|error_?(?:count|total)[=: ]+0\b|sentry|newrelic|datadog|analytics|update check",
     re.IGNORECASE,
 )

@@ -222,7 +222,7 @@ class Pod:
         """Whether nothing about it is in trouble now."""
         if self.is_done:
             return True
-        if not self.is_ready or self.thing.deleted_at is not None:
+        if not self.is_ready or self.phase == "Failed" or self.thing.deleted_at is not None:
             return False
         return not any(c.is_failing for c in self.containers)
 

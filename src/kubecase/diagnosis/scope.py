@@ -58,7 +58,7 @@ class Scope:
         found: set[Key] = set()
         waiting = [key]
         while waiting:
-            for service in self._complaints.get(waiting.pop(), ()):
+            for service in self._asked_by(waiting.pop()):
                 behind = [service.key]
                 for pod in self.graph.selected(service):
                     behind += [pod.thing.key, self.graph.root_of(pod)]
@@ -67,6 +67,14 @@ class Scope:
                 found.update(fresh)
                 waiting += fresh
         return frozenset(found)
+
+    def _asked_by(self, key: Key) -> tuple[Thing, ...]:
+        """The Services that it complains about; of a silent pod that is not ready, those it names."""
+        complaints = self._complaints.get(key, ())
+        pod = self.graph.pod_by_key.get(key)
+        if complaints or pod is None or pod.is_ready or pod.thing.key in self.focus:
+            return complaints
+        return self.graph.services_named_by(pod)
 
     def _who_complains(self) -> Mapping[Key, tuple[Thing, ...]]:
         found: dict[Key, list[Thing]] = {}

@@ -7,10 +7,10 @@ from kubecase.core.report import Evidence
 from kubecase.diagnosis.backends import Backend, callers, key_of, workloads_called
 from kubecase.diagnosis.facts import Key, title
 from kubecase.diagnosis.finding import Finding, found, get, kubectl, near_pods, word
-from kubecase.diagnosis.graph import Graph
+from kubecase.diagnosis.graph import Graph, references
 from kubecase.diagnosis.logs import Signal, words_of
 from kubecase.diagnosis.pods import Container
-from kubecase.diagnosis.values import maps, text
+from kubecase.diagnosis.values import leaf_texts, maps, text
 
 _WORDS: Mapping[str, tuple[str, str, float]] = {
     "refused": ("dependency.unavailable", "is not available, it refuses or drops connections", 0.8),
@@ -126,7 +126,7 @@ def _unknown_host(
         "dependency.host_not_found",
         f"{title(root)}: container {container.name} asks for host {backend.host or 'a name'}, which does not exist (no such "
         f"host){similar}: {words_of(signal.line)[:160]}.",
-        blamed=root, strength=.88 * _is_cause(container, signal), about=near_pods(graph, container.pod),
+        blamed=_config_with(graph, container, backend.host) or root, strength=.88 * _is_cause(container, signal), about=near_pods(graph, container.pod),
         evidence=[signal.quote(), _setting(container, backend.host), container.state_quote()],
         steps=(f"{kubectl('get', namespace)} service", get(root)), lasting=graph.facts.is_alert,
     )  # fmt: skip
@@ -142,6 +142,18 @@ def _similar(graph: Graph, host: str, namespace: str) -> str:
     if near is None:
         near = next((s for s in graph.facts.of_kind("Service") if s.name == labels[0]), None)
     return f"{near.namespace}/{near.name}" if near else ""
+
+
+def _config_with(graph: Graph, container: Container, host: str) -> Key | None:
+    """The ConfigMap that holds the host, if no variable of the specification does."""
+    if not host or _setting(container, host) is not None:
+        return None
+    for kind, name, _ in references(container.pod.thing.raw.get("spec")):
+        thing = graph.facts.thing(kind, container.pod.thing.namespace, name)
+        if kind == "ConfigMap" and thing is not None:
+            if any(host in said.lower() for said in leaf_texts(thing.raw.get("data"), limit=50)):
+                return thing.key
+    return None
 
 
 def _setting(container: Container, host: str) -> Evidence | None:

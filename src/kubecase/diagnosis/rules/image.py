@@ -133,7 +133,7 @@ def _judge(graph: Graph, container: Container, said: str) -> tuple[str, str, flo
         )  # fmt: skip
     secret = _missing_pull_secret(graph, container)
     if _AMBIGUOUS.search(said) and not _CERTAIN_AUTH.search(said) and secret is None:
-        return _ambiguous(container, host)
+        return _ambiguous(graph, container, host)
     if _AUTH.search(said) and not (_UNREACHABLE.search(said) and "x509" in said):
         return _refused(graph, container, host, secret)
     if _UNREACHABLE.search(said) and not re.search(r"code = NotFound|manifest unknown", said):
@@ -148,14 +148,23 @@ def _judge(graph: Graph, container: Container, said: str) -> tuple[str, str, flo
     return "image.not_found", "it cannot be pulled, and why was not recorded", 0.35, None
 
 
-def _ambiguous(container: Container, host: str) -> tuple[str, str, float, Key | None]:
-    has_secret = bool(maps(container.pod.thing.raw, "spec", "imagePullSecrets"))
-    if has_secret or host != "docker.io":
-        return "image.auth_failed", f"registry {host} denies access (pull access denied)", 0.8, None
+def _ambiguous(graph: Graph, container: Container, host: str) -> tuple[str, str, float, Key | None]:
+    """A denial that may mean either: a secret or a private host speaks for the credentials."""
+    if _pull_secrets(graph, container):
+        return _refused(graph, container, host, None)
+    if host != "docker.io":
+        return (
+            "image.auth_failed",
+            f"registry {host} denies access (pull access denied, unauthorized)",
+            0.8,
+            None,
+        )
     return (
         "image.not_found",
-        f"registry {host} does not know this repository (it does not exist, or is private)", .75, None,
-    )  # fmt: skip
+        f"registry {host} does not know this repository (it does not exist, or is private)",
+        0.75,
+        None,
+    )
 
 
 def _refused(

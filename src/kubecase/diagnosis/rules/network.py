@@ -279,7 +279,7 @@ def _dns_pods(graph: Graph) -> list[Pod]:
 
 def _dns(graph: Graph, blocked: set[Key]) -> Iterator[Finding]:
     victims = [
-        (container, signal) for container, signal, _ in callers(graph, "dns_temporary", "no_such_host", "timeout")
+        (container, signal) for container, signal, _ in callers(graph, "dns_temporary", "timeout")
         if container.pod.thing.key not in blocked and (signal.kind == "dns_temporary" or ":53" in signal.line)
     ]  # fmt: skip
     pods = _dns_pods(graph)

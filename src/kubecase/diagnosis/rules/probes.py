@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kubecase.core.report import Evidence
@@ -32,6 +32,7 @@ _BOOTING = re.compile(
     r"restoring|replay|recover|indexing|\d{1,3} ?%|\d+ of \d+|\d+/\d+",
     re.IGNORECASE,
 )
+_STANDBY = re.compile(r"\bstand-?by\b|\bpassive\b|not (?:the )?(?:leader|primary|master)", re.IGNORECASE)
 _DEPENDENCY = frozenset(
     {
         "refused",
@@ -144,8 +145,10 @@ def _troubles(container: Container) -> Iterator[_Trouble]:
 
 def _judge(graph: Graph, trouble: _Trouble) -> Finding | None:
     """Which of probe, start and program has to be repaired."""
-    if trouble.probe == "readiness" and trouble.container.ready:
+    if trouble.probe == "readiness" and (trouble.container.ready or _is_just_starting(trouble)):
         return None
+    if trouble.probe == "readiness" and (standby := _standby(graph, trouble)) is not None:
+        return standby
     if trouble.status is not None and trouble.status < 500:
         return _wrong_probe(graph, trouble, f"the program answers {trouble.status} there", 0.9)
     if (other := _other_port(trouble)) is not None:
@@ -173,6 +176,34 @@ def _judge(graph: Graph, trouble: _Trouble) -> Finding | None:
         return _wrong_probe(graph, trouble, "nothing answers there (connection refused)", 0.6)
     return _unhealthy(
         graph, trouble, f"its {trouble.probe} probe fails: {trouble.said.strip()[:120]}", 0.45
+    )
+
+
+def _is_just_starting(trouble: _Trouble) -> bool:
+    """Whether it failed no more often than any probe does before the program is up."""
+    age = trouble.container.pod.facts.age(trouble.container.pod.thing.created_at)
+    return trouble.count <= 5 and age is not None and age < 120 and trouble.container.restarts == 0
+
+
+def _standby(graph: Graph, trouble: _Trouble) -> Finding | None:
+    """A replica that is not ready on purpose, as it says, beside one that is."""
+    line = next(
+        ((log, said) for log in trouble.container.logs if (said := log.line_with(_STANDBY))), None
+    )
+    peers = graph.pods_of(graph.root_of(trouble.container.pod))
+    if line is None or not any(pod.is_ready for pod in peers):
+        return None
+    return replace(
+        _make(
+            graph,
+            trouble,
+            "none.no_fault",
+            f"No fault: this replica is not ready by design, it is the standby: {words_of(line[1])[:160]}",
+            0.9,
+            line[0].quote(line[1]),
+        ),
+        blamed=None,
+        steps=(),
     )
 
 

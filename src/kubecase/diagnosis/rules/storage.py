@@ -319,13 +319,20 @@ def _zone(graph: Graph, pod: Pod) -> Iterator[Finding]:
         "storage.zone_conflict",
         f"{title(root)}: pod {pod.thing.name} cannot be scheduled: its volume{' ' + volume.name if volume else ''} is "
         f"{where} (volume node affinity conflict) and {why}.",
-        blamed=root if claim is None else claim, strength=.94,
+        blamed=_to_free(pod, fit, claim) or root, strength=.94,
         about=near_pods(graph, pod),
         evidence=[verdict.quote, volume.quote("spec", "nodeAffinity", "required", "nodeSelectorTerms",
                                               "matchExpressions", "key") if volume else None,
                   fit[0].states("spec.unschedulable", True) if fit and is_cordoned(fit[0]) else None],
         steps=("kubectl get pv -o yaml", "kubectl get nodes -L topology.kubernetes.io/zone"),
     )  # fmt: skip
+
+
+def _to_free(pod: Pod, fit: list[Thing], claim: Key | None) -> Key | None:
+    """What to change: the cordoned node, the pod that asks for another place, or the claim."""
+    if fit and all(is_cordoned(node) for node in fit):
+        return fit[0].key
+    return None if pod.node_selector else claim
 
 
 def _volume_of(graph: Graph, pod: Pod) -> tuple[Thing | None, Key | None]:

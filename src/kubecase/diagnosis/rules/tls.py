@@ -142,6 +142,8 @@ def _from_log(graph: Graph, container: Container, signal: Signal) -> Finding:
             and "." in host
         ):
             blamed = ("External", "", host)
+        elif certificate is None and host:
+            blamed = _served_secret(graph, host, container) or root
     elif signal.kind == "cert_name":
         category = "tls.name_mismatch"
         held = (
@@ -177,6 +179,17 @@ def _certificate_for(graph: Graph, host: str, container: Container) -> Thing | N
         if c.namespace == container.pod.thing.namespace
     ]
     return own[0] if len(own) == 1 else None
+
+
+def _served_secret(graph: Graph, host: str, container: Container) -> Key | None:
+    """The Secret with the certificate that the pods behind a Service serve."""
+    service = graph.service_at(host, container.pod.thing.namespace)
+    for pod in graph.selected(service) if service else ():
+        for kind, name, _ in references(pod.thing.raw.get("spec")):
+            thing = graph.facts.thing(kind, pod.thing.namespace, name)
+            if kind == "Secret" and thing is not None and text(thing.raw, "type").endswith("/tls"):
+                return thing.key
+    return None
 
 
 def _bundle(graph: Graph, container: Container) -> Key | None:
