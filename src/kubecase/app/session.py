@@ -18,7 +18,7 @@ from kubecase.app.progress import LiveProgress, PlainProgress
 from kubecase.app.settings import Loaded
 from kubecase.channels.sources.file import load_intake
 from kubecase.channels.sources.intake import FaultInput
-from kubecase.clusters import NothingCollector, RecordedCollector, object_fault, parse_target
+from kubecase.clusters.recorded import NothingCollector, RecordedCollector
 from kubecase.core.errors import FaultRejected, KubecaseError
 from kubecase.core.model import Incident, IncidentId, Reason, Status
 from kubecase.core.ports import Collector, Observer
@@ -26,6 +26,7 @@ from kubecase.service import Concluded
 from kubecase.service.report import agent_result
 
 DEFAULT_CLUSTER = "default"
+MAX_STDIN = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def jobs_for(
     """The jobs that `target` stands for: a file, a folder, `-`, or KIND/NAME in a cluster."""
     live = None if offline else wiring.cluster_collector(loaded.settings, cluster, kubeconfig)
     name = cluster or DEFAULT_CLUSTER
-    if target != "-" and not Path(target).exists() and parse_target(target) is not None:
+    if _names_object(target):
         return (_object_job(target, namespace, name, live),)
     source: str | bytes = sys.stdin.buffer.read(MAX_STDIN + 1) if target == "-" else target
     intake = load_intake(source, now=wiring.now(), cluster_default=name)
@@ -91,10 +92,18 @@ def jobs_for(
     )
 
 
-MAX_STDIN = 8 * 1024 * 1024
+def _names_object(target: str) -> bool:
+    """Whether `target` is KIND/NAME; a file or folder of that name comes first."""
+    if target == "-" or "/" not in target or Path(target).exists():
+        return False
+    from kubecase.clusters import parse_target
+
+    return parse_target(target) is not None
 
 
 def _object_job(target: str, namespace: str | None, cluster: str, live: Collector | None) -> Job:
+    from kubecase.clusters import object_fault
+
     if live is None:
         raise KubecaseError(
             f"cannot look at {target}: no cluster was given",
@@ -176,7 +185,7 @@ class Session:
             observers.append(metrics)
             closing.callback(metrics.write, settings.store.data_dir / "kubecase.prom")
             if self.metrics_port is not None:
-                closing.callback(metrics.serve("127.0.0.1", self.metrics_port))
+                closing.callback(metrics.serve("127.0.0.1", self.metrics_port).close)
         if self.view is not None:
             observers.append(self.view)
         return ObserverGroup(*observers)

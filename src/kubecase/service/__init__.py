@@ -6,6 +6,7 @@ runtimes, sources and sinks are known by the protocols of `core.ports` only. Nev
 words of a particular CLI, HTTP routes, the environment, or anything that prints.
 """
 
-from kubecase.service.investigate import Concluded, Investigator
+from kubecase.service.conclude import Concluded
+from kubecase.service.investigate import Investigator
 
 __all__ = ["Concluded", "Investigator"]

@@ -14,6 +14,7 @@ from kubecase.core.model import Investigation
 from kubecase.core.report import Report, report_as_json, report_from_json
 from kubecase.service.case import AGENT_JSON, AGENT_LOG, REPORT, RESERVE, Case
 from kubecase.service.report import FinalReport, render
+from kubecase.store import Changes
 from kubecase.workspace import (
     CollectionBudget,
     Workspace,
@@ -205,19 +206,7 @@ class Conclusion:
         findings = report_as_json(case.findings)
         answer = report_as_json(case.agent_json) if case.agent_json else None
         await investigator.store.save_report(final, answer, findings)
-        await investigator.store.move(
-            case.attempt,
-            final.status,
-            reason=final.reason,
-            error=final.error,
-            exit=final.exit,
-            usage=final.usage,
-            workspace=final.workspace,
-            output_log=final.output_log,
-            artifacts=final.artifacts,
-            rejected=final.rejected,
-            ended_at=final.ended_at,
-        )
+        await investigator.store.move(case.attempt, final.status, **_changes(final))
         cluster = case.incident.fault.cluster
         if case.workspace is not None:
             size = await anyio.to_thread.run_sync(case.workspace.size)
@@ -249,6 +238,23 @@ class Conclusion:
                 error_type="cleanup",
                 error=error,
             )
+
+
+def _changes(final: Investigation) -> Changes:
+    """What the final move writes; what is not known (no workspace could be made) is left out."""
+    changes = Changes(
+        reason=final.reason,
+        error=final.error,
+        exit=final.exit,
+        usage=final.usage,
+        artifacts=final.artifacts,
+        rejected=final.rejected,
+    )
+    if final.ended_at is not None:
+        changes["ended_at"] = final.ended_at
+    if final.workspace is not None and final.output_log is not None:
+        changes |= Changes(workspace=final.workspace, output_log=final.output_log)
+    return changes
 
 
 def _places(folder: Path) -> dict[str, Path]:

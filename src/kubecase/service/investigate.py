@@ -28,6 +28,7 @@ from kubecase.diagnosis import diagnose
 from kubecase.service import builtin
 from kubecase.service.case import AGENT_LOG, HOME, REPORT, RESERVE, TMP, Case, ended_by, stopped
 from kubecase.service.conclude import Concluded, Conclusion, take_report
+from kubecase.service.groups import unwrapped
 from kubecase.service.watch import Watch, report_size
 from kubecase.store import CancelRequested, Store
 from kubecase.workspace import CleanupPolicy, SkillChoice, Workspace, copy_skills
@@ -76,7 +77,8 @@ class Investigator:
         case = Case(incident=incident, attempt=attempt, run_dir=self.data / "runs" / attempt.key)
         case.notes += self.warnings
         try:
-            case.ended = await self._work(case, stop)
+            with unwrapped():
+                case.ended = await self._work(case, stop)
         except CancelRequested:
             case.ended = stopped()
         except KubecaseError as error:

@@ -12,7 +12,7 @@ from kubecase.app.commands.options import DEFAULT, Json, Shared
 
 if TYPE_CHECKING:
     from kubecase.app.settings import Settings
-    from kubecase.store import Store
+    from kubecase.store import Store, Story
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ def show(incident: str, *, json: Json = False, shared: Shared = DEFAULT) -> int:
     from kubecase.app.story import story_as_json
     from kubecase.app.wiring import now
 
-    async def ask(store: "Store") -> object:
+    async def ask(store: "Store") -> "Story":
         return await store.story(await store.resolve(incident))
 
     story = _ask(shared, ask)
