@@ -1,6 +1,7 @@
 """Connections and transactions: how the tables are reached, and what may go wrong with that."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -49,21 +50,37 @@ class Database:
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
         """What `work` finds, in one consistent view of the record."""
-        with anyio.CancelScope(shield=True), unavailable_told(self._url):
-            async with self._readers.connect() as connection:
-                found = await work(connection)
-        return found
+        with unavailable_told(self._url):
+            return await _to_its_end(self._in_view(work))
 
-    async def write(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
+    async def _in_view(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
+        async with self._readers.connect() as connection:
+            return await work(connection)
+
+    async def write(
+        self,
+        work: Callable[[AsyncConnection], Awaitable[_T]],
+        then: Callable[[_T], None] | None = None,
+    ) -> _T:
         """What `work` returns, once all that it wrote is durable; nothing of it if it raises.
 
         A `work` that ran into a constraint is done again from its beginning: it then sees what
-        the other one wrote, and says so itself.
+        the other one wrote, and says so itself. `then` is told the result after the commit and
+        before this process writes anything else.
         """
-        with anyio.CancelScope(shield=True), unavailable_told(self._url):
-            async with self._turn:
-                written = await self._repeated(work)
-        return written
+        with unavailable_told(self._url):
+            return await _to_its_end(self._in_turn(work, then))
+
+    async def _in_turn(
+        self,
+        work: Callable[[AsyncConnection], Awaitable[_T]],
+        then: Callable[[_T], None] | None,
+    ) -> _T:
+        async with self._turn:
+            written = await self._repeated(work)
+            if then is not None:
+                then(written)
+            return written
 
     async def _repeated(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
         tries = 0
@@ -75,6 +92,29 @@ class Database:
             except IntegrityError:
                 if tries == _TRIES:
                     raise
+
+
+async def _to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
+    """What `work` returns, also if the caller is cancelled meanwhile: it learns of that next.
+
+    Both ways of being cancelled are held up, anyio's by the scope and asyncio's own (which is
+    what an interrupt from the keyboard becomes) by hand. Otherwise a caller would not know
+    whether its transaction was committed.
+    """
+    caller = asyncio.current_task()
+    task = asyncio.get_running_loop().create_task(work)
+    interruptions: list[tuple[object, ...]] = []
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError as interruption:
+                interruptions.append(interruption.args)
+    if caller is not None and interruptions:
+        for _ in interruptions:
+            caller.uncancel()
+        caller.cancel(*interruptions[0])
+    return task.result()
 
 
 @asynccontextmanager
@@ -101,7 +141,7 @@ def engine_of(url: URL, *, migrating: bool = False) -> AsyncEngine:
                 connect_args={"timeout": BUSY_SECONDS},
                 **({"poolclass": NullPool} if migrating else {}),
             )
-            _prepare_sqlite(engine, migrating)
+            _prepare_sqlite(engine, url, migrating)
             return engine
         return create_async_engine(url, **({"poolclass": NullPool} if migrating else {}))
     except ModuleNotFoundError as error:
@@ -133,18 +173,24 @@ def unavailable_told(url: URL) -> Iterator[None]:
         ) from error
 
 
-def _prepare_sqlite(engine: AsyncEngine, migrating: bool) -> None:
+def _prepare_sqlite(engine: AsyncEngine, url: URL, migrating: bool) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def connected(connection: Any, _record: object) -> None:
         # Python's driver would begin transactions by its own rules; the listener below does it.
         connection.isolation_level = None
         cursor = connection.cursor()
-        if migrating:
-            cursor.execute("PRAGMA journal_mode = WAL")
+        # Kept in the file; asked for each time, as a restored backup may have another.
+        cursor.execute("PRAGMA journal_mode = WAL")
+        mode = cursor.fetchone()[0]
         cursor.execute(f"PRAGMA foreign_keys = {'OFF' if migrating else 'ON'}")
         # A power cut must not undo what has been acknowledged; WAL's default would allow it.
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
+        if mode != "wal":
+            raise StoreUnavailable(
+                f"cannot use the record {shown(url)}: its file system allows no write-ahead log",
+                hint="Use a local disk, or a PostgreSQL server by store.url.",
+            )
 
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: Connection) -> None:

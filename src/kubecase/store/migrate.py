@@ -49,7 +49,14 @@ async def downgrade(where: str | Path, revision: str) -> None:
             f"cannot go back to schema {revision!r}: there is none of that name",
             hint=f"Known are {', '.join((_BASE, *REVISIONS))}.",
         )
-    await _in_a_thread(location.parse(where), revision, down=True)
+    url = location.parse(where)
+    file = location.file_of(url)
+    if file is not None and not _has_content(file):
+        raise StoreUnavailable(
+            f"cannot go back to schema {revision!r}: there is no record {file}",
+            hint="Name the record with store.url or data_dir.",
+        )
+    await _in_a_thread(url, revision, down=True)
 
 
 async def _in_a_thread(url: URL, target: str, *, down: bool = False) -> None:
@@ -68,7 +75,9 @@ async def _change(url: URL, target: str, *, down: bool) -> None:
             if url.get_backend_name() == "postgresql":
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
             # Looked at once more: while this one waited, another may have done the work.
-            if (await _revision(connection) or _BASE) != target:
+            steps = (_BASE, *REVISIONS)
+            there = steps.index(await _revision(connection) or _BASE)
+            if there > steps.index(target) if down else there < steps.index(target):
                 await connection.run_sync(_run_alembic(target, down=down))
     finally:
         await engine.dispose()

@@ -142,11 +142,10 @@ class Store:
             )
             return rows.attempt_of(row)
 
-        attempt = await self._database.write(change)
-        # No other task gets its turn between the commit and this line, so what is announced is
-        # in the order of the record.
-        self._announce(investigation.status, attempt)
-        return attempt.investigation
+        def announce(moved: Attempt) -> None:
+            self._announce(investigation.status, moved)
+
+        return (await self._database.write(change, announce)).investigation
 
     async def request_cancel(
         self, incident_id: IncidentId, attempt: int | None = None
