@@ -148,7 +148,7 @@ def watched(notifications: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     for each in notifications:
         found = mapping_of(each.get("object"))
         metadata = mapping_of(found.get("metadata"))
-        if each.get("type") not in {"ADDED", "MODIFIED"} or not metadata:
+        if text_of(each.get("type")) not in {"ADDED", "MODIFIED"} or not metadata:
             continue
         key = (str(found.get("kind")), str(metadata.get("namespace")), str(metadata.get("name")))
         last[key] = found

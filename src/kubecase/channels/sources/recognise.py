@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kubecase.channels.sources.intake import Form, rejected
+from kubecase.channels.sources.intake import Form, rejected, text_of
 from kubecase.clusters.untrusted import Unreadable, decode, parse_documents
 
 _CHANGES = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"})
@@ -29,7 +29,7 @@ def form_of(value: Any) -> Form:
         raise rejected(f"a JSON object is expected, not {_word_for(value)}")
     form = _as_wrapped(value) or _as_kubernetes(value) or _as_alert(value) or _as_fault(value)
     if form is None:
-        keys = ", ".join(ascii(key)[1:41] for key in list(value)[:8])
+        keys = ", ".join(ascii(key[:40])[1:-1] for key in list(value)[:8])
         raise rejected(f"its keys ({keys or 'none'}) are those of no known form")
     return form
 
@@ -41,7 +41,7 @@ def _as_wrapped(value: Mapping[str, Any]) -> Form | None:
         return Form.CASE
     if isinstance(value.get("objects"), list) and value.keys() & {"event", "events", "alert"}:
         return Form.CASE
-    if value.get("type") in _CHANGES and isinstance(value.get("object"), dict):
+    if text_of(value.get("type")) in _CHANGES and isinstance(value.get("object"), dict):
         return Form.WATCH
     return None
 
