@@ -38,9 +38,12 @@ def recorded_inputs(folder: Path) -> dict[str, Any]:
             end = "/previous" if matched[3] == "previous" else ""
             logs[f"{meta['namespace']}/{meta['name']}/{matched[2]}{end}"] = path.read_text()
     return {
-        "collected_at": _latest([objects, events]).isoformat(), "event": {},
-        "objects": objects, "events": events, "logs": logs,
-    }  # fmt: skip
+        "collected_at": _latest([objects, events]).isoformat(),
+        "event": {},
+        "objects": objects,
+        "events": events,
+        "logs": logs,
+    }
 
 
 def _latest(value: Any) -> datetime:

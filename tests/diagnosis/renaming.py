@@ -5,10 +5,21 @@ import re
 from typing import Any
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_WELL_KNOWN = frozenset({
-    "kube-system", "default", "kube-root-ca.crt", "coredns", "kube-dns", "v1beta1.metrics.k8s.io", "kube-scheduler",
-    "kube-controller-manager", "kube-apiserver", "etcd", "kube-proxy",
-})  # fmt: skip
+_WELL_KNOWN = frozenset(
+    {
+        "kube-system",
+        "default",
+        "kube-root-ca.crt",
+        "coredns",
+        "kube-dns",
+        "v1beta1.metrics.k8s.io",
+        "kube-scheduler",
+        "kube-controller-manager",
+        "kube-apiserver",
+        "etcd",
+        "kube-proxy",
+    }
+)
 """Names that mean something to Kubernetes itself, as no name of a user does."""
 
 
@@ -19,7 +30,9 @@ def renamed(inputs: dict[str, Any]) -> dict[str, Any]:
     bases = [n for n in names if not any(n.startswith(f"{o}-") for o in names if o != n)]
     new = {name: f"{_letters(n)}q" for n, name in enumerate(sorted(bases), start=40)}
     longest = sorted(new, key=len, reverse=True)
-    pattern = re.compile(r"(?<![A-Za-z0-9])(" + "|".join(map(re.escape, longest)) + r")(?![A-Za-z0-9])")
+    pattern = re.compile(
+        r"(?<![A-Za-z0-9])(" + "|".join(map(re.escape, longest)) + r")(?![A-Za-z0-9])"
+    )
 
     def rename(value: Any) -> Any:
         if isinstance(value, str):
@@ -65,5 +78,9 @@ def _names(inputs: dict[str, Any]) -> set[str]:
     for each in inputs["events"]:
         about = each.get("involvedObject", {})
         found |= {about.get("name"), about.get("namespace")}
-    known = {name for name in found if name and any(name == w or name.startswith(f"{w}-") for w in _WELL_KNOWN)}
+    known = {
+        name
+        for name in found
+        if name and any(name == w or name.startswith(f"{w}-") for w in _WELL_KNOWN)
+    }
     return {name for name in found if name and len(name) > 1} - known

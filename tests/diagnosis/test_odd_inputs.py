@@ -19,15 +19,42 @@ from .corpus import misplaced
 from .recordings import RECORDED, collection, recorded_inputs
 from .test_scenarios import BY_NAME
 
-ODD: st.SearchStrategy[Any] = st.sampled_from([
-    None, True, False, 0, -1, 3.5, "", " ", "x", "2026-05-05T11:00:00Z", "nonsense\x00", [], {}, [None], [[]], {"": None}, [{}],
-    {"name": 7}, "0001-01-01T00:00:00Z", "9" * 400, [1, "a", None],
-])  # fmt: skip
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        None,
+        True,
+        False,
+        0,
+        -1,
+        3.5,
+        "",
+        " ",
+        "x",
+        "2026-05-05T11:00:00Z",
+        "nonsense\x00",
+        [],
+        {},
+        [None],
+        [[]],
+        {"": None},
+        [{}],
+        {"name": 7},
+        "0001-01-01T00:00:00Z",
+        "9" * 400,
+        [1, "a", None],
+    ]
+)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of everything below a value."""
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    children = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     return [path, *(deeper for key, child in children for deeper in places(child, (*path, key)))]
 
 
@@ -53,41 +80,81 @@ def assert_well_formed(made: Collection) -> None:
     assert order == sorted(order, reverse=True)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=250,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(data=st.data())
 def test_a_damaged_cluster_still_yields_a_report(data: st.DataObject) -> None:
     """Fields that are missing or of the wrong type never stop a diagnosis."""
     case = BY_NAME[data.draw(st.sampled_from(sorted(BY_NAME)))]
     inputs = copy.deepcopy(case.cluster().inputs())
     for _ in range(data.draw(st.integers(1, 8))):
-        where = [p for p in places({k: inputs[k] for k in ("objects", "events", "event")}) if len(p) > 1]
+        where = [
+            p for p in places({k: inputs[k] for k in ("objects", "events", "event")}) if len(p) > 1
+        ]
         path = data.draw(st.sampled_from(where))
         put(inputs, path, data.draw(ODD), remove=data.draw(st.booleans()))
 
     made = Collection(
-        collected_at=NOW, trigger=inputs["event"], objects=tuple(inputs["objects"]),
-        events=tuple(inputs["events"]), logs=inputs["logs"],
-    )  # fmt: skip
+        collected_at=NOW,
+        trigger=inputs["event"],
+        objects=tuple(inputs["objects"]),
+        events=tuple(inputs["events"]),
+        logs=inputs["logs"],
+    )
 
     assert_well_formed(made)
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.sampled_from(["kind", "metadata", "name", "namespace", "spec", "status", "conditions", "containers", "type", "x"])
-        | st.text(max_size=5), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "kind",
+                    "metadata",
+                    "name",
+                    "namespace",
+                    "spec",
+                    "status",
+                    "conditions",
+                    "containers",
+                    "type",
+                    "x",
+                ]
+            )
+            | st.text(max_size=5),
+            inner,
+            max_size=5,
+        )
+    ),
     max_leaves=25,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=150, deadline=None)
-@given(objects=st.lists(JSON, max_size=6), events=st.lists(JSON, max_size=4), trigger=st.none() | st.dictionaries(st.text(max_size=9), JSON),
-       logs=st.dictionaries(st.text(max_size=12), st.text(max_size=300), max_size=3))  # fmt: skip
-def test_any_json_yields_a_report(objects: list[Any], events: list[Any], trigger: Any, logs: dict[str, str]) -> None:
+@given(
+    objects=st.lists(JSON, max_size=6),
+    events=st.lists(JSON, max_size=4),
+    trigger=st.none() | st.dictionaries(st.text(max_size=9), JSON),
+    logs=st.dictionaries(st.text(max_size=12), st.text(max_size=300), max_size=3),
+)
+def test_any_json_yields_a_report(
+    objects: list[Any], events: list[Any], trigger: Any, logs: dict[str, str]
+) -> None:
     """Whatever parsed JSON is handed in as a collection, a report comes out."""
     assert_well_formed(
-        Collection(collected_at=NOW, trigger=trigger, objects=tuple(objects), events=tuple(events), logs=logs)
+        Collection(
+            collected_at=NOW,
+            trigger=trigger,
+            objects=tuple(objects),
+            events=tuple(events),
+            logs=logs,
+        )
     )
 
 
@@ -104,10 +171,15 @@ def test_what_could_not_be_collected_is_said() -> None:
     inputs = BY_NAME["a_crash_that_left_no_word"].cluster().inputs()
     made = collection(inputs)
 
-    report = diagnose(Collection(
-        collected_at=made.collected_at, trigger=made.trigger, objects=made.objects, events=made.events,
-        gaps=(Gap(what="log of container app", why="the kubelet answered 500"),),
-    ))  # fmt: skip
+    report = diagnose(
+        Collection(
+            collected_at=made.collected_at,
+            trigger=made.trigger,
+            objects=made.objects,
+            events=made.events,
+            gaps=(Gap(what="log of container app", why="the kubelet answered 500"),),
+        )
+    )
 
     assert "the kubelet answered 500" in report.summary
 
@@ -118,11 +190,18 @@ HUGE = {
     "nearly a stamp": "2026-01-01T00:00:00 " * 250_000,
     "slashes": "error " + "/a" * 2_500_000,
     "dots": "error lookup " + "a." * 2_500_000,
-    "many errors": "ERROR dial tcp 10.0.0.1:5432: connect: connection refused after 3 ms (attempt 1/3)\n" * 60_000,
-    "many words": "error: could not connect to host= server= broker= failed to parse config setting missing required\n" * 50_000,
+    "many errors": (
+        "ERROR dial tcp 10.0.0.1:5432: connect: connection refused after 3 ms (attempt 1/3)\n"
+    )
+    * 60_000,
+    "many words": (
+        "error: could not connect to host= server= broker= failed to parse config setting "
+        "missing required\n"
+    )
+    * 50_000,
     "quotes": 'error "' + '\\"' * 2_500_000,
     "exceptions": "java.lang.a.b.c.d.e.f.g" * 200_000 + "Exception",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", HUGE)

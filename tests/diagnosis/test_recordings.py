@@ -13,8 +13,12 @@ from .corpus import SCORE, misplaced
 from .recordings import DATA, RECORDED, TRIAGE, collection, recorded_inputs
 from .renaming import renamed
 
-EXPECTED: dict[str, dict[str, Any]] = json.loads((DATA / "k8s-failures-categories.json").read_text())
-CASES = {path.stem: json.loads(path.read_text()) for path in sorted((TRIAGE / "cases").glob("*.json"))}
+EXPECTED: dict[str, dict[str, Any]] = json.loads(
+    (DATA / "k8s-failures-categories.json").read_text()
+)
+CASES = {
+    path.stem: json.loads(path.read_text()) for path in sorted((TRIAGE / "cases").glob("*.json"))
+}
 
 
 def accepted(name: str) -> set[str]:

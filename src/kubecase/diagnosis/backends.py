@@ -15,22 +15,54 @@ _HOSTS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"lookup ({_NAME})",
-        r"(?:https?|tcp|amqps?|postgres(?:ql)?|mysql|rediss?|mongodb(?:\+srv)?|nats|kafka|grpc|jdbc:\w{2,12}|ldaps?|s3|ws)"
+        r"(?:https?|tcp|amqps?|postgres(?:ql)?|mysql|rediss?|mongodb(?:\+srv)?|nats|"
+        r"kafka|grpc|jdbc:\w{2,12}|ldaps?|s3|ws)"
         rf"://(?:[^@/\s]{{1,100}}@)?({_NAME})(?::(\d{{1,5}}))?",
-        rf"(?:host|hostname|server|address|addr|broker|endpoint|upstream|backend)[ =:\"']{{1,3}}({_NAME})(?::(\d{{1,5}}))?",
+        (
+            r"(?:host|hostname|server|address|addr|broker|endpoint|upstream|"
+            rf"backend)[ =:\"']{{1,3}}({_NAME})(?::(\d{{1,5}}))?"
+        ),
         rf"translate host name \"({_NAME})\"",
-        rf"(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|UnknownHostException:?|Could not resolve(?: host)?:?|"
-        rf"Connection to|not known:?|resolve host|bad address|upstream|dial tcp|connect(?:ing)? to|connection to|connect:|to) "
+        r"(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|UnknownHostException:?|"
+        r"Could not resolve(?: host)?:?|"
+        r"Connection to|not known:?|resolve host|bad address|upstream|dial tcp|"
+        r"connect(?:ing)? to|connection to|connect:|to) "
         rf"['\"]?({_NAME})(?:[:/](\d{{1,5}}))?",
         rf"({_NAME}):(\d{{2,5}})\b",
         rf"\b({_NAME}\.svc(?:\.[\w.]{{1,60}})?)",
         rf"({_NAME}):? (?:Name or service not known|no such host|Temporary failure)",
     )
 )
-_NO_HOSTS = frozenset({
-    "tcp", "udp", "the", "a", "an", "at", "on", "server", "database", "db", "host", "read", "write", "connect", "be", "get",
-    "post", "error", "failed", "timeout", "localhost", "127.0.0.1", "error", "read-only", "upstream", "exit", "start",
-})  # fmt: skip
+_NO_HOSTS = frozenset(
+    {
+        "tcp",
+        "udp",
+        "the",
+        "a",
+        "an",
+        "at",
+        "on",
+        "server",
+        "database",
+        "db",
+        "host",
+        "read",
+        "write",
+        "connect",
+        "be",
+        "get",
+        "post",
+        "error",
+        "failed",
+        "timeout",
+        "localhost",
+        "127.0.0.1",
+        "read-only",
+        "upstream",
+        "exit",
+        "start",
+    }
+)
 _ADDRESS_VARIABLE = re.compile(
     r"HOST|URL|URI|ADDR|ENDPOINT|SERVER|BROKER|DSN|UPSTREAM", re.IGNORECASE
 )
@@ -115,9 +147,11 @@ def _from_settings(graph: Graph, container: Container, signal: Signal) -> Backen
         service = (unwell or list(named))[0]
         return Backend(service.name, port, service)
     set_ = [
-        (host, at) for name, value in container.env.items() if _ADDRESS_VARIABLE.search(name)
+        (host, at)
+        for name, value in container.env.items()
+        if _ADDRESS_VARIABLE.search(name)
         for host, at in [*hosts_in(f"host={value}")][:1]
-    ]  # fmt: skip
+    ]
     for host, at in set_:
         if (at is not None and at == port) or len(set_) == 1:
             return Backend(host, at or port, graph.service_at(host, container.pod.thing.namespace))

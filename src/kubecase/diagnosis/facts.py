@@ -183,13 +183,15 @@ class Facts:
         return tuple(
             sorted(
                 (
-                    log for log in self.logs
-                    if log.namespace == namespace and log.pod == pod
+                    log
+                    for log in self.logs
+                    if log.namespace == namespace
+                    and log.pod == pod
                     and (container is None or log.container == container)
                 ),
                 key=lambda log: log.previous,
             )
-        )  # fmt: skip
+        )
 
     def age(self, when: datetime | None) -> float | None:
         """Seconds from `when` to the moment of collection, `None` if unknown."""
@@ -236,8 +238,11 @@ def _first(value: Any, path: tuple[str, ...]) -> Any:
             if found is not None:
                 return found
         return None
-    return _first(value[path[0]], path[1:]) if isinstance(value, Mapping) and path[0] in value \
-        else None  # fmt: skip
+    return (
+        _first(value[path[0]], path[1:])
+        if isinstance(value, Mapping) and path[0] in value
+        else None
+    )
 
 
 def _things(objects: Iterable[Any]) -> Iterable[Thing]:
@@ -270,8 +275,11 @@ def _happening(raw: Mapping[str, Any]) -> Happening:
     source = mapping(raw, "source") or mapping(raw, "deprecatedSource")
     message = text(raw, "message") or text(raw, "note")
     counts = (
-        number(raw, "count"), number(raw, "series", "count"), number(raw, "deprecatedCount"), 1,
-    )  # fmt: skip
+        number(raw, "count"),
+        number(raw, "series", "count"),
+        number(raw, "deprecatedCount"),
+        1,
+    )
     first = moment(raw, "firstTimestamp") or moment(raw, "deprecatedFirstTimestamp")
     first = first or moment(raw, "eventTime") or moment(raw, "metadata", "creationTimestamp")
     last = moment(raw, "series", "lastObservedTime") or moment(raw, "lastTimestamp")
@@ -307,6 +315,10 @@ def _logs(logs: Mapping[str, str]) -> Iterable[Log]:
         if len(parts) < 3:
             continue
         yield Log(
-            key=key, namespace=parts[0], pod=parts[1], container=parts[2],
-            previous=parts[3:4] == ["previous"], body=body,
-        )  # fmt: skip
+            key=key,
+            namespace=parts[0],
+            pod=parts[1],
+            container=parts[2],
+            previous=parts[3:4] == ["previous"],
+            body=body,
+        )

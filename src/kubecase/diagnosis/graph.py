@@ -62,10 +62,12 @@ class Graph:
 
     def _namesake(self, namespace: str, name: str, kind: str) -> Key | None:
         found = [
-            each.key for each in self.facts.of_kind(*WORKLOADS)
-            if each.namespace == namespace and name.startswith(each.name + "-")
+            each.key
+            for each in self.facts.of_kind(*WORKLOADS)
+            if each.namespace == namespace
+            and name.startswith(each.name + "-")
             and each.kind != kind
-        ]  # fmt: skip
+        ]
         return max(found, key=lambda key: len(key[2]), default=None)
 
     @cached_property
@@ -103,19 +105,23 @@ class Graph:
         if not wanted:
             return ()
         return tuple(
-            pod for pod in self.pods
-            if pod.thing.namespace == service.namespace and wanted.items() <= pod.labels.items()
+            pod
+            for pod in self.pods
+            if pod.thing.namespace == service.namespace
+            and wanted.items() <= pod.labels.items()
             and pod.phase not in {"Succeeded", "Failed"}
-        )  # fmt: skip
+        )
 
     def selected_workloads(self, service: Thing) -> tuple[Thing, ...]:
         """The controllers whose pods the Service would select."""
         wanted = pairs(service.raw, "spec", "selector")
         return tuple(
-            each for each in self.workloads
-            if wanted and each.namespace == service.namespace
+            each
+            for each in self.workloads
+            if wanted
+            and each.namespace == service.namespace
             and wanted.items() <= pairs(self.template(each.key), "metadata", "labels").items()
-        )  # fmt: skip
+        )
 
     def service_at(self, host: str, namespace: str) -> Thing | None:
         """The Service that a program in `namespace` reaches by this host name or address."""
@@ -155,9 +161,10 @@ class Graph:
     def revisions(self, deployment: Key) -> tuple[Thing, ...]:
         """The ReplicaSets of a Deployment, the newest revision first."""
         sets = [
-            each for each in self.facts.of_kind("ReplicaSet")
+            each
+            for each in self.facts.of_kind("ReplicaSet")
             if each.namespace == deployment[1] and deployment in set(self.owners(each.key))
-        ]  # fmt: skip
+        ]
         return tuple(sorted(sets, key=_revision, reverse=True))
 
     def container_before(self, container: Container) -> tuple[Mapping[str, Any], str] | None:
@@ -178,9 +185,10 @@ class Graph:
         found = [
             (distance, each.name, each)
             for each in self.facts.of_kind(kind)
-            if each.namespace == namespace and each.name != name
+            if each.namespace == namespace
+            and each.name != name
             and (distance := unlikeness(name, each.name)) <= max(2, len(name) // 3)
-        ]  # fmt: skip
+        ]
         return min(found, key=lambda f: f[:2])[2] if found else None
 
 

@@ -19,7 +19,10 @@ _MAX_LINE = 600
 _QUOTE = 300
 
 _STAMP = re.compile(
-    r"^\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S*(?:[ ]\[?\d{4}[-/]\d\d[-/]\d\d[T ]\S+)?\s*\]?\s*"
+
+        r"^\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S*(?:[ ]\[?\d{4}[-/]\d\d[-/]\d\d[T ]\S"
+        r"+)?\s*\]?\s*"
+
 )
 _FATAL = re.compile(
     r"\b(?:FATAL|CRITICAL|PANIC|EMERG|CRIT)\b|\[(?:emerg|crit|alert)\]|^panic:|^F\d{4} "
@@ -29,7 +32,8 @@ _ERROR = re.compile(
     r"\"(?:level|severity|lvl)\": ?\"(?:error|fatal|ERROR|FATAL|CRITICAL)|^E\d{4} |\berror:"
 )
 _WARN = re.compile(
-    r"\b(?:WARN|WARNING)\b|\[warn(?:ing)?\]|level=\"?warn|\"(?:level|severity|lvl)\": ?\"(?:warn|WARN)|"
+    r"\b(?:WARN|WARNING)\b|\[warn(?:ing)?\]|level=\"?warn|\"(?:level|severity|"
+    r"lvl)\": ?\"(?:warn|WARN)|"
     r"^W\d{4} |^I\d{4} .*retry"
 )
 _INFO = re.compile(
@@ -37,21 +41,27 @@ _INFO = re.compile(
     r"\"(?:level|severity|lvl)\": ?\"(?:info|debug|INFO|DEBUG)|^I\d{4} "
 )
 _GIVING_UP = re.compile(
-    r"giving up|exiting|shutting down|shutdown|terminat|abort|could not start|cannot start|failed to start|"
-    r"start-?up failed|initiali[sz]ation failed|application run failed|unhandled|stopped|stack ?trace|"
+    r"giving up|exiting|shutting down|shutdown|terminat|abort|could not start|"
+    r"cannot start|failed to start|"
+    r"start-?up failed|initiali[sz]ation failed|application run failed|unhandled|"
+    r"stopped|stack ?trace|"
     r"exit(?:ed)? (?:with|status|code)",
     re.IGNORECASE,
 )
 _RETRYING = re.compile(r"\battempt\b|\bretry|will try again|\(\d+/\d+\)", re.IGNORECASE)
 _RECOVERED = re.compile(
-    r"\b(?:re)?connected\b|connection (?:re-?)?(?:established|restored)|recovered|succeeded after|back online",
+    (
+        r"\b(?:re)?connected\b|connection (?:re-?)?(?:established|restored)|recovered|"
+        r"succeeded after|back online"
+    ),
     re.IGNORECASE,
 )
 _DEPENDENCY = frozenset(
     {"refused", "timeout", "no_such_host", "dns_temporary", "saturated", "auth"}
 )
 _LISTENING = re.compile(
-    r"(?:listen(?:ing|s)?|serving|started|bound|running|accepting connections|server up)\b[^\n]{0,60}?"
+    r"(?:listen(?:ing|s)?|serving|started|bound|running|accepting connections|"
+    r"server up)\b[^\n]{0,60}?"
     r"(?:port[ =:]{1,3}|:|\bon )(\d{2,5})\b",
     re.IGNORECASE,
 )
@@ -107,9 +117,13 @@ class Log:
         """All lines that say why, in order, without those that a later line takes back."""
         found = tuple(_signals(self))
         recovered = max(
-            (n for n, line in enumerate(self.lines) if _RECOVERED.search(line)
-             and not TROUBLE.search(line)), default=-1,
-        )  # fmt: skip
+            (
+                n
+                for n, line in enumerate(self.lines)
+                if _RECOVERED.search(line) and not TROUBLE.search(line)
+            ),
+            default=-1,
+        )
         return tuple(s for s in found if s.kind not in _DEPENDENCY or s.index > recovered)
 
     @cached_property

@@ -40,10 +40,16 @@ def describe(container: Container, name: str, path: str) -> Mount | None:
     """The volume of this name."""
     volume = container.pod.volume(name)
     for kind, field in (
-        ("persistentVolumeClaim", "claimName"), ("configMap", "name"), ("secret", "secretName"),
-        ("emptyDir", "medium"), ("hostPath", "path"), ("nfs", "server"), ("csi", "driver"),
-        ("ephemeral", ""), ("projected", ""),
-    ):  # fmt: skip
+        ("persistentVolumeClaim", "claimName"),
+        ("configMap", "name"),
+        ("secret", "secretName"),
+        ("emptyDir", "medium"),
+        ("hostPath", "path"),
+        ("nfs", "server"),
+        ("csi", "driver"),
+        ("ephemeral", ""),
+        ("projected", ""),
+    ):
         if kind in volume:
             inner = mapping(volume, kind)
             behind = text(inner, field) if field else ""

@@ -82,11 +82,14 @@ class Container:
             if ended:
                 found.append(
                     Ending(
-                        path=f"{state}.terminated", reason=text(ended, "reason"),
-                        code=number(ended, "exitCode"), message=text(ended, "message"),
-                        started=moment(ended, "startedAt"), finished=moment(ended, "finishedAt"),
+                        path=f"{state}.terminated",
+                        reason=text(ended, "reason"),
+                        code=number(ended, "exitCode"),
+                        message=text(ended, "message"),
+                        started=moment(ended, "startedAt"),
+                        finished=moment(ended, "finishedAt"),
                     )
-                )  # fmt: skip
+                )
         return tuple(found)
 
     @property

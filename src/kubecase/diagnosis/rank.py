@@ -18,35 +18,81 @@ _CHRONIC = 0.5
 _CONSEQUENCE = 0.5
 _MOST = 0.97
 
-_SYMPTOMS = frozenset({
-    "dependency.unavailable", "dependency.timeout", "dependency.saturated", "app.crash", "app.unresponsive",
-    "probe.readiness_misconfigured", "probe.liveness_misconfigured", "probe.startup_too_slow", "network.load_balancer",
-})  # fmt: skip
+_SYMPTOMS = frozenset(
+    {
+        "dependency.unavailable",
+        "dependency.timeout",
+        "dependency.saturated",
+        "app.crash",
+        "app.unresponsive",
+        "probe.readiness_misconfigured",
+        "probe.liveness_misconfigured",
+        "probe.startup_too_slow",
+        "network.load_balancer",
+    }
+)
 """What a program shows when something that it depends on is broken."""
 
 _FOLLOWS: Mapping[str, tuple[str, ...]] = {
-    "node.not_ready": ("probe.", "scheduling.", "dependency.", "lifecycle.stuck_terminating", "app.unresponsive",
-                       "network.service_", "storage.attach_failed"),
+    "node.not_ready": (
+        "probe.",
+        "scheduling.",
+        "dependency.",
+        "lifecycle.stuck_terminating",
+        "app.unresponsive",
+        "network.service_",
+        "storage.attach_failed",
+    ),
     "node.runtime_failure": ("node.not_ready", "probe.", "network.cni_failure"),
     "node.disk_pressure": ("resources.ephemeral_storage", "scheduling.", "node.not_ready"),
     "node.memory_pressure": ("resources.oom_killed", "scheduling.", "node.not_ready", "app.crash"),
     "node.pid_pressure": ("scheduling.", "resources.process_limits", "app.crash"),
     "node.maintenance": ("node.not_ready", "scheduling.node_unschedulable", "dependency."),
-    "network.dns_failure": ("dependency.", "app.crash", "network.service_missing", "probe.", "controlplane.api_unavailable"),
-    "network.policy_blocked": ("dependency.", "app.crash", "probe.", "network.dns_failure", "network.service_port"),
+    "network.dns_failure": (
+        "dependency.",
+        "app.crash",
+        "network.service_missing",
+        "probe.",
+        "controlplane.api_unavailable",
+    ),
+    "network.policy_blocked": (
+        "dependency.",
+        "app.crash",
+        "probe.",
+        "network.dns_failure",
+        "network.service_port",
+    ),
     "network.mesh_policy": ("dependency.", "app.crash", "probe.", "rbac."),
     "network.service_missing": ("dependency.", "app.crash", "probe."),
-    "network.service_port": ("dependency.unavailable", "dependency.timeout", "app.crash", "probe.readiness"),
+    "network.service_port": (
+        "dependency.unavailable",
+        "dependency.timeout",
+        "app.crash",
+        "probe.readiness",
+    ),
     "network.service_selector": ("dependency.", "app.crash", "probe.readiness", "network.ingress"),
     "workload.scaled_to_zero": ("dependency.", "app.crash", "probe.", "network."),
     "network.cni_failure": ("node.not_ready", "probe."),
     "tls.cert_not_issued": ("config.missing_secret", "network.ingress", "tls.cert_expired"),
     "tls.": ("dependency.", "app.crash", "probe.", "config.invalid_value"),
     "storage.class_missing": ("scheduling.", "storage.pvc_", "storage.provision"),
-    "storage.": ("scheduling.", "app.crash", "config.security_context", "dependency.", "probe.", "node.disk_pressure"),
+    "storage.": (
+        "scheduling.",
+        "app.crash",
+        "config.security_context",
+        "dependency.",
+        "probe.",
+        "node.disk_pressure",
+    ),
     "scheduling.preempted": ("scheduling.insufficient_resources", "node.maintenance"),
-    "resources.oom_killed": ("app.", "probe.", "node.memory_pressure", "network.cni_failure", "node.runtime_failure",
-                             "config.bad_command"),
+    "resources.oom_killed": (
+        "app.",
+        "probe.",
+        "node.memory_pressure",
+        "network.cni_failure",
+        "node.runtime_failure",
+        "config.bad_command",
+    ),
     "resources.cpu_throttled": ("probe.", "app.unresponsive", "dependency.timeout"),
     "resources.process_limits": ("app.", "probe.", "dependency."),
     "resources.ephemeral_storage": ("app.crash", "node.disk_pressure"),
@@ -63,7 +109,7 @@ _FOLLOWS: Mapping[str, tuple[str, ...]] = {
     "hpa.": ("controlplane.api_unavailable",),
     "controlplane.component_down": ("scheduling.", "controlplane.api_unavailable"),
     "controlplane.api_unavailable": ("dependency.", "app.crash", "rbac.", "probe."),
-}  # fmt: skip
+}
 """Categories, by full name or begin, and those that only follow from them in the same place."""
 
 
@@ -93,9 +139,11 @@ def _merged(graph: Graph, findings: Iterable[Finding]) -> Iterable[Finding]:
             continue
         best, other = (each, before) if each.strength > before.strength else (before, each)
         found[mark] = replace(
-            best, about=tuple(dict.fromkeys((*best.about, *other.about))), lasting=best.lasting or other.lasting,
+            best,
+            about=tuple(dict.fromkeys((*best.about, *other.about))),
+            lasting=best.lasting or other.lasting,
             evidence=kept(*best.evidence, *other.evidence)[:6],
-        )  # fmt: skip
+        )
     return found.values()
 
 

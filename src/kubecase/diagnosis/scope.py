@@ -11,15 +11,32 @@ from kubecase.diagnosis.pods import Pod
 from kubecase.diagnosis.values import dig, mapping, maps, pairs, text
 
 _LABELS: Mapping[str, tuple[str, ...]] = {
-    "pod": ("Pod",), "pod_name": ("Pod",), "deployment": ("Deployment",), "statefulset": ("StatefulSet",),
-    "daemonset": ("DaemonSet",), "replicaset": ("ReplicaSet",), "job_name": ("Job",), "job": ("Job",),
-    "cronjob": ("CronJob",), "node": ("Node",), "instance": ("Node",), "nodename": ("Node",), "service": ("Service",),
-    "ingress": ("Ingress",), "persistentvolumeclaim": ("PersistentVolumeClaim",),
-    "horizontalpodautoscaler": ("HorizontalPodAutoscaler",), "hpa": ("HorizontalPodAutoscaler",),
-    "poddisruptionbudget": ("PodDisruptionBudget",), "certificate": ("Certificate",), "persistentvolume": ("PersistentVolume",),
-    "resourcequota": ("ResourceQuota",), "workload": WORKLOADS, "app": (*WORKLOADS, "Service"),
-    "name": ("Certificate", "Ingress", "Service", "Namespace", *WORKLOADS), "container": (),
-}  # fmt: skip
+    "pod": ("Pod",),
+    "pod_name": ("Pod",),
+    "deployment": ("Deployment",),
+    "statefulset": ("StatefulSet",),
+    "daemonset": ("DaemonSet",),
+    "replicaset": ("ReplicaSet",),
+    "job_name": ("Job",),
+    "job": ("Job",),
+    "cronjob": ("CronJob",),
+    "node": ("Node",),
+    "instance": ("Node",),
+    "nodename": ("Node",),
+    "service": ("Service",),
+    "ingress": ("Ingress",),
+    "persistentvolumeclaim": ("PersistentVolumeClaim",),
+    "horizontalpodautoscaler": ("HorizontalPodAutoscaler",),
+    "hpa": ("HorizontalPodAutoscaler",),
+    "poddisruptionbudget": ("PodDisruptionBudget",),
+    "certificate": ("Certificate",),
+    "persistentvolume": ("PersistentVolume",),
+    "resourcequota": ("ResourceQuota",),
+    "workload": WORKLOADS,
+    "app": (*WORKLOADS, "Service"),
+    "name": ("Certificate", "Ingress", "Service", "Namespace", *WORKLOADS),
+    "container": (),
+}
 _WEIGHTS = (1.0, 0.97, 0.94, 0.7, 0.66, 0.6)
 _FAR = 0.28
 _TOKEN = re.compile(r"[a-z0-9][a-z0-9./-]{1,300}[a-z0-9]")

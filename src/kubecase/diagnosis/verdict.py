@@ -37,9 +37,13 @@ def report(graph: Graph, scope: Scope, found: Iterable[Ranked]) -> Report:
 def _hypothesis(each: Ranked) -> Hypothesis:
     finding = each.finding
     return Hypothesis(
-        category=finding.category, root_cause=finding.sentence, culprit=finding.culprit,
-        confidence=round(each.confidence, 3), evidence=finding.evidence, next_steps=finding.steps[:4],
-    )  # fmt: skip
+        category=finding.category,
+        root_cause=finding.sentence,
+        culprit=finding.culprit,
+        confidence=round(each.confidence, 3),
+        evidence=finding.evidence,
+        next_steps=finding.steps[:4],
+    )
 
 
 def _summary(scope: Scope, best: Finding, hypotheses: tuple[Hypothesis, ...]) -> str:
@@ -50,7 +54,10 @@ def _summary(scope: Scope, best: Finding, hypotheses: tuple[Hypothesis, ...]) ->
     hit = sorted({key[2] for key in best.about if key[0] == "Pod"})
     if len(hit) > 1:
         sentences.append(
-            f"It shows in {len(hit)} pods: {', '.join(hit[:3])}{' and more' if len(hit) > 3 else ''}."
+
+                f"It shows in {len(hit)} pods: {', '.join(hit[:3])}"
+                f"{' and more' if len(hit) > 3 else ''}."
+
         )
     if best.steps:
         sentences.append(f"Look next at: {best.steps[0]}.")
@@ -71,14 +78,22 @@ def _nothing(scope: Scope, worth: list[Ranked], why: str) -> Report:
     about = f" {title(scope.focus[0])}" if scope.focus else ""
     sentence = f"No fault:{about or ' nothing'} needs {'no ' if about else ''}repair; {why}."
     best = Hypothesis(
-        category="none.no_fault", root_cause=sentence, culprit=None, confidence=0.85,
-        evidence=_calm(scope), next_steps=(),
-    )  # fmt: skip
+        category="none.no_fault",
+        root_cause=sentence,
+        culprit=None,
+        confidence=0.85,
+        evidence=_calm(scope),
+        next_steps=(),
+    )
     others = tuple(
-        _hypothesis(Ranked(each.finding, min(each.confidence, 0.25))) for each in worth[: _MOST - 1]
+        _hypothesis(Ranked(each.finding, min(each.confidence, 0.25)))
+        for each in worth[: _MOST - 1]
         if each.finding.category != "none.no_fault"
-    )  # fmt: skip
-    summary = f"{sentence} Nothing has to be done; it would be different if pods stayed not ready or restarts went on."
+    )
+    summary = (
+        f"{sentence} Nothing has to be done; it would be different if pods stayed not ready "
+        "or restarts went on."
+    )
     return Report(summary=summary, hypotheses=(best, *others))
 
 
@@ -110,9 +125,15 @@ def _why_fine(graph: Graph, scope: Scope) -> str:
     if restarted:
         since = restarted[0].running_since
         when = f" since {since:%Y-%m-%dT%H:%MZ}" if since else ""
-        return f"container {restarted[0].name} was restarted once upon a time and has been running normally{when}, ready and healthy"
+        return (
+            f"container {restarted[0].name} was restarted once upon a time and has been "
+            f"running normally{when}, ready and healthy"
+        )
     if pods:
-        return f"this is normal, {'all ' if len(pods) > 1 else ''}{len(pods)} of its pods are healthy (ready or done)"
+        return (
+            f"this is normal, {'all ' if len(pods) > 1 else ''}{len(pods)} of its pods are "
+            "healthy (ready or done)"
+        )
     return "what was collected is healthy and normal"
 
 
@@ -126,9 +147,7 @@ def _sick(graph: Graph, scope: Scope) -> list[Key]:
         return sick
     for key in scope.focus:
         thing = graph.facts.by_key.get(key)
-        if thing is None and not graph.pods_of(graph.root(key)):
-            sick.append(key)
-        elif thing is not None and _is_short(graph, thing):
+        if (thing is None and not graph.pods_of(graph.root(key))) or (thing is not None and _is_short(graph, thing)):
             sick.append(key)
     return sick
 
@@ -156,18 +175,27 @@ def _is_short(graph: Graph, thing: Thing) -> bool:
 def _unknown(graph: Graph, scope: Scope, worth: list[Ranked], sick: list[Key]) -> Report:
     missing, steps, quotes = _missing(graph, sick)
     sentence = (
-        f"The cause of the trouble of {title(sick[0])} cannot be named from what was collected: insufficient evidence; "
+        f"The cause of the trouble of {title(sick[0])} cannot be named from what was "
+        "collected: insufficient evidence; "
         f"missing: {'; '.join(missing)}."
     )
     best = Hypothesis(
-        category="unknown.insufficient_evidence", root_cause=sentence, culprit=None, confidence=0.3,
-        evidence=kept(*quotes, scope.facts.trigger_quote())[:5], next_steps=tuple(steps)[:4],
-    )  # fmt: skip
+        category="unknown.insufficient_evidence",
+        root_cause=sentence,
+        culprit=None,
+        confidence=0.3,
+        evidence=kept(*quotes, scope.facts.trigger_quote())[:5],
+        next_steps=tuple(steps)[:4],
+    )
     others = tuple(
-        _hypothesis(Ranked(each.finding, min(each.confidence, 0.25))) for each in worth[: _MOST - 1]
+        _hypothesis(Ranked(each.finding, min(each.confidence, 0.25)))
+        for each in worth[: _MOST - 1]
         if each.finding.category != best.category
-    )  # fmt: skip
-    looked = f"{len(graph.facts.things)} objects, {len(graph.facts.events)} events and {len(graph.facts.logs)} logs"
+    )
+    looked = (
+        f"{len(graph.facts.things)} objects, {len(graph.facts.events)} events and "
+        f"{len(graph.facts.logs)} logs"
+    )
     summary = f"{sentence} Looked at {looked}. Run next: {steps[0]}."
     return Report(summary=summary, hypotheses=(best, *others))
 
@@ -181,17 +209,24 @@ def _missing(graph: Graph, sick: list[Key]) -> tuple[list[str], list[str], list[
     pod = graph.pod_by_key.get(key)
     if pod is not None:
         for container in pod.containers:
-            if container.ready or container.ending is None and not container.waiting:
+            if container.ready or (container.ending is None and not container.waiting):
                 continue
             quotes.append(container.state_quote())
             ended = container.ending
             if ended is not None and ended.reason == "ContainerStatusUnknown":
                 missing.append(
-                    f"the real end of container {container.name} (ContainerStatusUnknown, its exit code {ended.code} is a placeholder)"
+
+                        f"the real end of container {container.name} "
+                        f"(ContainerStatusUnknown, its exit code {ended.code} is a "
+                        "placeholder)"
+
                 )
             elif ended is not None and ended.code == 137:
                 missing.append(
-                    f"who killed container {container.name} (exit code 137, SIGKILL, without OOMKilled or a probe)"
+
+                        f"who killed container {container.name} (exit code 137, SIGKILL, "
+                        "without OOMKilled or a probe)"
+
                 )
             if not container.logs:
                 missing.append(f"a log of container {container.name} (empty or not available)")

@@ -15,13 +15,16 @@ _QUOTA_MUST = re.compile(
     r"failed quota: ([^:\s]{1,253}): must specify (.{1,200})|must specify (?:limits|requests)\.\w+"
 )
 _LIMIT_RANGE = re.compile(
-    r"(?:maximum|minimum) [\w.-]+ usage per \w+ is|(?:max|min)imum (?:cpu|memory|ephemeral-storage)|limit to request ratio|"
+    r"(?:maximum|minimum) [\w.-]+ usage per \w+ is|(?:max|min)imum (?:cpu|memory|"
+    r"ephemeral-storage)|limit to request ratio|"
     r"must be less than or equal to (?:cpu|memory) limit",
 )
 _WEBHOOK_DOWN = re.compile(r"failed calling webhook \"([^\"]{1,253})\"|failed to call webhook")
 _DENIED = re.compile(
-    r"admission webhook \"([^\"]{1,253})\" denied the request:? ?(.{0,300})|violates PodSecurity \"([^\"]{1,80})\":? ?(.{0,300})|"
-    r"ValidatingAdmissionPolicy '([^']{1,253})' (?:with binding '[^']{1,253}' )?denied request:? ?(.{0,300})|"
+    r"admission webhook \"([^\"]{1,253})\" denied the request:? ?(.{0,300})|"
+    r"violates PodSecurity \"([^\"]{1,80})\":? ?(.{0,300})|"
+    r"ValidatingAdmissionPolicy '([^']{1,253})' (?:with binding '[^']{1,253}' )?denied r"
+    r"equest:? ?(.{0,300})|"
     r"(unable to validate against any (?:security context constraint|pod security policy))",
     re.DOTALL,
 )
@@ -31,7 +34,8 @@ _ACCOUNT = re.compile(
     re.IGNORECASE,
 )
 _RBAC = re.compile(
-    r"User \"system:serviceaccount:([^:\"]{1,63}):([^\"]{1,253})\" cannot (\w{1,30}) resource \"([^\"]{1,120})\""
+    r"User \"system:serviceaccount:([^:\"]{1,63}):([^\"]{1,253})\" cannot (\w{1,30}) res"
+    r"ource \"([^\"]{1,120})\""
     r"(?: in API group \"([^\"]{0,120})\")?"
 )
 _SERVICE_URL = re.compile(r"https?://([\w-]{1,63})\.([\w-]{1,63})\.svc")
@@ -104,12 +108,19 @@ def _quota(graph: Graph, about: Key, root: Key, matched: re.Match[str], quote: E
     used = next(iter(pairs(thing.raw, "status", "used").items()), None) if thing else None
     return found(
         "quota.exceeded",
-        f"ResourceQuota {about[1]}/{name} is used up (exceeded quota), so {title(root)} cannot create its "
+        f"ResourceQuota {about[1]}/{name} is used up (exceeded quota), so {title(root)} "
+        "cannot create its "
         f"pods{numbers}.",
-        blamed=key, strength=.95, about=(about, root, key),
-        evidence=[quote, thing.states(f"status.used.{used[0]}", used[1]) if thing and used else None],
-        steps=(f"{kubectl('describe', about[1])} resourcequota {word(name)}", get(root)), lasting=True,
-    )  # fmt: skip
+        blamed=key,
+        strength=0.95,
+        about=(about, root, key),
+        evidence=[
+            quote,
+            thing.states(f"status.used.{used[0]}", used[1]) if thing and used else None,
+        ],
+        steps=(f"{kubectl('describe', about[1])} resourcequota {word(name)}", get(root)),
+        lasting=True,
+    )
 
 
 def _limit_range(graph: Graph, about: Key, root: Key, said: str, quote: Evidence) -> Finding:
@@ -125,10 +136,13 @@ def _limit_range(graph: Graph, about: Key, root: Key, said: str, quote: Evidence
     return found(
         "quota.limit_range",
         f"{title(root)} cannot create its pods, {why}{name}: {words[:260]}.",
-        blamed=root, strength=.94, about=(about, root),
+        blamed=root,
+        strength=0.94,
+        about=(about, root),
         evidence=[quote, limits[0].states("metadata.name", limits[0].name) if limits else None],
-        steps=(f"{kubectl('get', about[1])} limitrange -o yaml", get(root)), lasting=True,
-    )  # fmt: skip
+        steps=(f"{kubectl('get', about[1])} limitrange -o yaml", get(root)),
+        lasting=True,
+    )
 
 
 def _webhook(graph: Graph, about: Key, root: Key, said: str, name: str, quote: Evidence) -> Finding:
@@ -138,13 +152,19 @@ def _webhook(graph: Graph, about: Key, root: Key, said: str, name: str, quote: E
     behind = f" of {config.kind} {config.name}" if config else ""
     return found(
         "admission.webhook_failed",
-        f"Admission webhook {name or 'of the cluster'}{behind} cannot be called, so {title(root)} cannot create its "
+        f"Admission webhook {name or 'of the cluster'}{behind} cannot be called, so "
+        f"{title(root)} cannot create its "
         f"pods: {why}.",
-        blamed=blamed or (config.key if config else None) or root, strength=.95, about=(about, root),
+        blamed=blamed or (config.key if config else None) or root,
+        strength=0.95,
+        about=(about, root),
         evidence=[quote, *proof, config.quote("webhooks", "failurePolicy") if config else None],
-        steps=("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml",
-               *((get(blamed),) if blamed else ())), lasting=True,
-    )  # fmt: skip
+        steps=(
+            "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml",
+            *((get(blamed),) if blamed else ()),
+        ),
+        lasting=True,
+    )
 
 
 def _configuration(graph: Graph, name: str) -> Thing | None:
@@ -159,8 +179,11 @@ def _configuration(graph: Graph, name: str) -> Thing | None:
 def _service_of(graph: Graph, config: Thing | None, said: str, name: str) -> Key | None:
     for hook in maps(config.raw if config else None, "webhooks"):
         if text(hook, "name") == name and text(hook, "clientConfig", "service", "name"):
-            return ("Service", text(hook, "clientConfig", "service", "namespace"),
-                    text(hook, "clientConfig", "service", "name"))  # fmt: skip
+            return (
+                "Service",
+                text(hook, "clientConfig", "service", "namespace"),
+                text(hook, "clientConfig", "service", "name"),
+            )
     matched = _SERVICE_URL.search(said)
     return ("Service", matched.group(2), matched.group(1)) if matched else None
 
@@ -189,11 +212,17 @@ def _why_down(
         )
     for each in workloads:
         if text(each.raw, "spec", "replicas") == "0":
-            return (f"{each.title} behind {title(service)} is scaled to 0 ({tail})", each.key,
-                    [each.states("spec.replicas", 0)])  # fmt: skip
+            return (
+                f"{each.title} behind {title(service)} is scaled to 0 ({tail})",
+                each.key,
+                [each.states("spec.replicas", 0)],
+            )
     if not graph.selected(thing):
-        return (f"{title(service)} has no endpoints ({tail})",
-                workloads[0].key if workloads else service, [])  # fmt: skip
+        return (
+            f"{title(service)} has no endpoints ({tail})",
+            workloads[0].key if workloads else service,
+            [],
+        )
     return f"{title(service)} does not answer ({tail})", service, []
 
 
@@ -215,10 +244,17 @@ def _denied(
         )
     return found(
         "admission.policy_denied",
-        f"{title(root)} cannot create its pods: {policy} denies them as a violation of policy: {why.strip()[:280]}.",
-        blamed=root, strength=.95, about=(about, root), evidence=[quote],
-        steps=(f"kubectl get namespace {word(about[1])} --show-labels", get(root)), lasting=True,
-    )  # fmt: skip
+        (
+            f"{title(root)} cannot create its pods: {policy} denies them as a violation of "
+            f"policy: {why.strip()[:280]}."
+        ),
+        blamed=root,
+        strength=0.95,
+        about=(about, root),
+        evidence=[quote],
+        steps=(f"kubectl get namespace {word(about[1])} --show-labels", get(root)),
+        lasting=True,
+    )
 
 
 def _account(graph: Graph, about: Key, root: Key, name: str, quote: Evidence) -> Finding:
@@ -227,11 +263,16 @@ def _account(graph: Graph, about: Key, root: Key, name: str, quote: Evidence) ->
     similar = f" (similar: {near.name})" if near else ""
     return found(
         "rbac.service_account_missing",
-        f"{title(root)} runs as ServiceAccount {name}, which does not exist in namespace {about[1]} (not found){similar}, so "
+        f"{title(root)} runs as ServiceAccount {name}, which does not exist in "
+        f"namespace {about[1]} (not found){similar}, so "
         "that no pod can be created.",
-        blamed=key, strength=.95, about=(about, root), evidence=[quote],
-        steps=(f"{kubectl('get', about[1])} serviceaccount", get(root)), lasting=True,
-    )  # fmt: skip
+        blamed=key,
+        strength=0.95,
+        about=(about, root),
+        evidence=[quote],
+        steps=(f"{kubectl('get', about[1])} serviceaccount", get(root)),
+        lasting=True,
+    )
 
 
 def _from_log(graph: Graph, container: Container) -> Iterator[Finding]:
@@ -249,17 +290,28 @@ def _forbidden(
     namespace, account, verb, resource, group = matched.groups()
     role, binding = _role_of(graph, namespace, account, resource.partition("/")[0])
     blamed = role or ("ServiceAccount", namespace, account)
-    how = f"{title(role)}, bound to it, lacks verb {verb} on {resource}" if role else \
-        f"no role that is bound to it allows verb {verb} on {resource}"  # fmt: skip
+    how = (
+        f"{title(role)}, bound to it, lacks verb {verb} on {resource}"
+        if role
+        else f"no role that is bound to it allows verb {verb} on {resource}"
+    )
     return found(
         "rbac.forbidden",
-        f"ServiceAccount {namespace}/{account}, as which {title(root)} runs, is forbidden to {verb} resource {resource}"
+        f"ServiceAccount {namespace}/{account}, as which {title(root)} runs, is "
+        f"forbidden to {verb} resource {resource}"
         f"{' of ' + group if group else ''}: {how}.",
-        blamed=blamed, strength=.93, about=about,
+        blamed=blamed,
+        strength=0.93,
+        about=about,
         evidence=[quote, binding.quote("roleRef", "name") if binding else None],
-        steps=(f"kubectl auth can-i {word(verb)} {word(resource)} --as=system:serviceaccount:{word(namespace)}:{word(account)} "
-               f"-n {word(about[0][1])}", "kubectl get rolebindings,clusterrolebindings -A -o wide"), lasting=True,
-    )  # fmt: skip
+        steps=(
+            f"kubectl auth can-i {word(verb)} {word(resource)} "
+            f"--as=system:serviceaccount:{word(namespace)}:{word(account)} "
+            f"-n {word(about[0][1])}",
+            "kubectl get rolebindings,clusterrolebindings -A -o wide",
+        ),
+        lasting=True,
+    )
 
 
 def _role_of(

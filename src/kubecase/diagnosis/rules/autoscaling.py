@@ -13,7 +13,8 @@ _REQUEST = re.compile(
     r"missing request for (\w+)(?: in container ([^\s]{1,253}))?(?: of Pod ([^\s]{1,253}))?"
 )
 _METRICS = re.compile(
-    r"unable to fetch metrics|unable to get metrics|no metrics returned|did not receive metrics|metrics API|"
+    r"unable to fetch metrics|unable to get metrics|no metrics returned|"
+    r"did not receive metrics|metrics API|"
     r"the server is currently unable to handle the request|could not find the requested resource",
     re.IGNORECASE,
 )
@@ -38,8 +39,15 @@ def _judge(graph: Graph, scaler: Thing) -> Finding | None:
     if text(able, "reason") == "FailedGetScale" or (
         text(able, "status") == "False" and "not found" in text(able, "message")
     ):
-        return _finding(graph, scaler, "hpa.target_missing", f"has target {title(target)}, which does not exist (not found, "
-                        "FailedGetScale)", scaler.key, .95, *told)  # fmt: skip
+        return _finding(
+            graph,
+            scaler,
+            "hpa.target_missing",
+            f"has target {title(target)}, which does not exist (not found, FailedGetScale)",
+            scaler.key,
+            0.95,
+            *told,
+        )
     said = (
         " ".join([text(active, "message"), *(q.quote for q in told)])
         if text(active, "status") == "False"
@@ -47,9 +55,17 @@ def _judge(graph: Graph, scaler: Thing) -> Finding | None:
     )
     if matched := _REQUEST.search(said):
         where = matched.group(2) or "its containers"
-        return _finding(graph, scaler, "hpa.missing_requests",
-                        f"cannot compute utilisation: container {where} of {title(target)} has no request for {matched.group(1)} "
-                        f"(missing request for {matched.group(1)})", target, .95, *told)  # fmt: skip
+        return _finding(
+            graph,
+            scaler,
+            "hpa.missing_requests",
+            f"cannot compute utilisation: container {where} of {title(target)} has no "
+            f"request for {matched.group(1)} "
+            f"(missing request for {matched.group(1)})",
+            target,
+            0.95,
+            *told,
+        )
     if _METRICS.search(said):
         return _no_metrics(graph, scaler, told, said)
     if text(limited, "status") == "True" and text(limited, "reason") == "TooManyReplicas":
@@ -58,10 +74,20 @@ def _judge(graph: Graph, scaler: Thing) -> Finding | None:
             number(scaler.raw, "status", "currentReplicas"),
         )
         if most is not None and now is not None and now >= most:
-            return _finding(graph, scaler, "hpa.at_limit",
-                            f"is at its limit: {now} of maxReplicas {most} run while the load asks for more{_load(scaler)}",
-                            scaler.key, .9, scaler.states("reason", "TooManyReplicas"), scaler.states("spec.maxReplicas", most),
-                            *told[:1])  # fmt: skip
+            return _finding(
+                graph,
+                scaler,
+                "hpa.at_limit",
+                (
+                    f"is at its limit: {now} of maxReplicas {most} run while the load asks "
+                    f"for more{_load(scaler)}"
+                ),
+                scaler.key,
+                0.9,
+                scaler.states("reason", "TooManyReplicas"),
+                scaler.states("spec.maxReplicas", most),
+                *told[:1],
+            )
     return None
 
 
@@ -82,14 +108,25 @@ def _target(scaler: Thing) -> Key:
 
 
 def _finding(
-    graph: Graph, scaler: Thing, category: str, what: str, blamed: Key, strength: float, *proof: Evidence,
+    graph: Graph,
+    scaler: Thing,
+    category: str,
+    what: str,
+    blamed: Key,
+    strength: float,
+    *proof: Evidence,
     about: tuple[Key, ...] = (),
-) -> Finding:  # fmt: skip
+) -> Finding:
     return found(
-        category, f"{scaler.title} {what}.", blamed=blamed, strength=strength, about=(scaler.key, *about),
+        category,
+        f"{scaler.title} {what}.",
+        blamed=blamed,
+        strength=strength,
+        about=(scaler.key, *about),
         evidence=[*proof, graph.facts.trigger_quote()],
-        steps=(describe(scaler.key), get(_target(scaler))), lasting=True,
-    )  # fmt: skip
+        steps=(describe(scaler.key), get(_target(scaler))),
+        lasting=True,
+    )
 
 
 def _load(scaler: Thing) -> str:
@@ -104,9 +141,10 @@ def _no_metrics(graph: Graph, scaler: Thing, told: list[Evidence], said: str) ->
     """Follows the metrics API to what should serve it."""
     own = _API.search(said)
     apis = [
-        api for api in graph.facts.of_kind("APIService")
+        api
+        for api in graph.facts.of_kind("APIService")
         if "metrics.k8s.io" in api.name and (own is None or own.group(0) in api.name)
-    ]  # fmt: skip
+    ]
     down = next((a for a in apis if text(a.condition("Available"), "status") != "True"), None)
     blamed: Key = down.key if down else _METRICS_API
     proof: list[Evidence] = []
@@ -122,9 +160,16 @@ def _no_metrics(graph: Graph, scaler: Thing, told: list[Evidence], said: str) ->
             why += more
             proof += quotes
     return _finding(
-        graph, scaler, "hpa.metrics_unavailable", f"gets no metrics: unable to fetch metrics from the metrics API{why}", blamed, .94,
-        *told[:2], *proof, about=(blamed, *((down.key,) if down else ())),
-    )  # fmt: skip
+        graph,
+        scaler,
+        "hpa.metrics_unavailable",
+        f"gets no metrics: unable to fetch metrics from the metrics API{why}",
+        blamed,
+        0.94,
+        *told[:2],
+        *proof,
+        about=(blamed, *((down.key,) if down else ())),
+    )
 
 
 def _server(graph: Graph, api: Thing) -> tuple[Key, str, list[Evidence]] | None:

@@ -20,8 +20,10 @@ _COMPONENTS = (
 _API = ("kube-apiserver", "etcd")
 _API_DOWN = re.compile(
     r"etcdserver: |slow fdatasync|the server has received too many requests|apiserver not ready|"
-    r"connection refused[^\n]{0,40}:6443|:6443[^\n]{0,80}(?:refused|timeout)|etcd[^\n]{0,60}(?:leader|timed out|unavailable)|"
-    r"the server is currently unable to handle the request|the server was unable to return a response|"
+    r"connection refused[^\n]{0,40}:6443|:6443[^\n]{0,80}(?:refused|timeout)|"
+    r"etcd[^\n]{0,60}(?:leader|timed out|unavailable)|"
+    r"the server is currently unable to handle the request|"
+    r"the server was unable to return a response|"
     r"client rate limiter|Too many requests, please try again",
     re.IGNORECASE,
 )
@@ -52,11 +54,15 @@ def component_of(pod: Pod) -> str:
 def _waiting(graph: Graph) -> list[Pod]:
     """Pods that nobody has tried to place."""
     return [
-        p for p in graph.pods
-        if p.phase == "Pending" and not p.node and not text(p.thing.condition("PodScheduled"), "status")
-        and not p.events("FailedScheduling", "Scheduled") and not listing(p.thing.raw, "spec", "schedulingGates")
+        p
+        for p in graph.pods
+        if p.phase == "Pending"
+        and not p.node
+        and not text(p.thing.condition("PodScheduled"), "status")
+        and not p.events("FailedScheduling", "Scheduled")
+        and not listing(p.thing.raw, "spec", "schedulingGates")
         and (graph.facts.age(p.thing.created_at) or 0) > 60
-    ]  # fmt: skip
+    ]
 
 
 def _victims(graph: Graph, component: str) -> Iterator[Key]:
@@ -81,13 +87,29 @@ def _down(graph: Graph, pod: Pod, component: str) -> Finding:
     victims = tuple(_victims(graph, component))
     return found(
         "controlplane.api_unavailable" if api else "controlplane.component_down",
-        f"{component} of the control plane is down ({title(pod.thing.key)} is not running as it should){why}.",
-        blamed=root, strength=.96 if not api else .93, about=(pod.thing.key, root, *victims), lasting=True,
-        evidence=[cause.quote() if cause else None, broken.state_quote() if broken else None,
-                  *(graph.facts.by_key[v].quote("status", "phase") for v in victims[:1] if v in graph.facts.by_key),
-                  *(e.quote() for e in pod.events("BackOff", "Failed", "Unhealthy")[:1])],
-        steps=(f"{kubectl('get', pod.thing.namespace)} pods", f"{kubectl('logs', pod.thing.namespace)} {word(pod.thing.name)} --previous"),
-    )  # fmt: skip
+        (
+            f"{component} of the control plane is down ({title(pod.thing.key)} is not "
+            f"running as it should){why}."
+        ),
+        blamed=root,
+        strength=0.96 if not api else 0.93,
+        about=(pod.thing.key, root, *victims),
+        lasting=True,
+        evidence=[
+            cause.quote() if cause else None,
+            broken.state_quote() if broken else None,
+            *(
+                graph.facts.by_key[v].quote("status", "phase")
+                for v in victims[:1]
+                if v in graph.facts.by_key
+            ),
+            *(e.quote() for e in pod.events("BackOff", "Failed", "Unhealthy")[:1]),
+        ],
+        steps=(
+            f"{kubectl('get', pod.thing.namespace)} pods",
+            f"{kubectl('logs', pod.thing.namespace)} {word(pod.thing.name)} --previous",
+        ),
+    )
 
 
 def _api(graph: Graph) -> Iterator[Finding]:
@@ -99,8 +121,13 @@ def _api(graph: Graph) -> Iterator[Finding]:
             quotes.append(signal.quote())
             about += near_pods(graph, container.pod)
     for event in graph.facts.events:
-        if event.warning and _API_DOWN.search(event.message) and event.reason != "FailedGetResourceMetric" and "webhook" not in event.message \
-                and "metrics" not in event.message:  # fmt: skip
+        if (
+            event.warning
+            and _API_DOWN.search(event.message)
+            and event.reason != "FailedGetResourceMetric"
+            and "webhook" not in event.message
+            and "metrics" not in event.message
+        ):
             quotes.append(event.quote())
             about.append(event.about)
     said = graph.facts.trigger_quote()
@@ -120,9 +147,13 @@ def _api(graph: Graph) -> Iterator[Finding]:
     yield found(
         "controlplane.api_unavailable",
         f"The API server or etcd is unavailable or overloaded: {quotes[0].quote[:240]}.",
-        blamed=blamed, strength=.9 if len(quotes) > 1 or servers else .7, about=(*about, *(p.thing.key for p in servers)),
-        evidence=quotes, steps=("kubectl get --raw /readyz?verbose", "kubectl -n kube-system get pods"), lasting=True,
-    )  # fmt: skip
+        blamed=blamed,
+        strength=0.9 if len(quotes) > 1 or servers else 0.7,
+        about=(*about, *(p.thing.key for p in servers)),
+        evidence=quotes,
+        steps=("kubectl get --raw /readyz?verbose", "kubectl -n kube-system get pods"),
+        lasting=True,
+    )
 
 
 def _scheduler(graph: Graph) -> Iterator[Finding]:
@@ -142,12 +173,20 @@ def _scheduler(graph: Graph) -> Iterator[Finding]:
     )
     yield found(
         "controlplane.component_down",
-        f"{title(root)}: pod {pod.thing.name} is Pending and no scheduler has looked at it (no condition, no event): {what}.",
-        blamed=root if custom else ("Pod", "kube-system", "kube-scheduler"), strength=.8,
+        (
+            f"{title(root)}: pod {pod.thing.name} is Pending and no scheduler has looked at "
+            f"it (no condition, no event): {what}."
+        ),
+        blamed=root if custom else ("Pod", "kube-system", "kube-scheduler"),
+        strength=0.8,
         about=tuple(k for p in waiting for k in near_pods(graph, p)),
-        evidence=[pod.thing.states("status.phase", "Pending"), pod.thing.quote("spec", "schedulerName")],
-        steps=("kubectl -n kube-system get pods", get(pod.thing.key)), lasting=True,
-    )  # fmt: skip
+        evidence=[
+            pod.thing.states("status.phase", "Pending"),
+            pod.thing.quote("spec", "schedulerName"),
+        ],
+        steps=("kubectl -n kube-system get pods", get(pod.thing.key)),
+        lasting=True,
+    )
 
 
 def _no_replica_sets(graph: Graph) -> Iterator[Finding]:
@@ -169,8 +208,13 @@ def _no_replica_sets(graph: Graph) -> Iterator[Finding]:
             continue
         yield found(
             "controlplane.component_down",
-            f"{thing.title} has no ReplicaSet and no status of this generation: the controller manager "
+            f"{thing.title} has no ReplicaSet and no status of this generation: the "
+            "controller manager "
             "(kube-controller-manager) does not act.",
-            blamed=("Pod", "kube-system", "kube-controller-manager"), strength=.7, about=(thing.key,),
-            evidence=[thing.states("metadata.generation", now)], steps=("kubectl -n kube-system get pods",), lasting=True,
-        )  # fmt: skip
+            blamed=("Pod", "kube-system", "kube-controller-manager"),
+            strength=0.7,
+            about=(thing.key,),
+            evidence=[thing.states("metadata.generation", now)],
+            steps=("kubectl -n kube-system get pods",),
+            lasting=True,
+        )

@@ -11,12 +11,33 @@ from kubecase.diagnosis.pods import Container, Ending
 from kubecase.diagnosis.values import text
 
 _SIGNALS: Mapping[int, str] = {132: "SIGILL", 134: "SIGABRT", 135: "SIGBUS", 139: "SIGSEGV"}
-_OTHER_RULES = frozenset({
-    "refused", "timeout", "no_such_host", "dns_temporary", "auth", "saturated", "rbac", "mesh",
-    "cert_expired", "cert_untrusted", "cert_name", "no_space", "etcd", "corefile", "exec_format",
-    "process_limits", "missing_env", "invalid_value", "bad_command", "readonly_fs", "denied",
-    "not_permitted", "unresponsive",
-})  # fmt: skip
+_OTHER_RULES = frozenset(
+    {
+        "refused",
+        "timeout",
+        "no_such_host",
+        "dns_temporary",
+        "auth",
+        "saturated",
+        "rbac",
+        "mesh",
+        "cert_expired",
+        "cert_untrusted",
+        "cert_name",
+        "no_space",
+        "etcd",
+        "corefile",
+        "exec_format",
+        "process_limits",
+        "missing_env",
+        "invalid_value",
+        "bad_command",
+        "readonly_fs",
+        "denied",
+        "not_permitted",
+        "unresponsive",
+    }
+)
 """Kinds of log lines that other rules explain."""
 
 
@@ -42,10 +63,11 @@ def is_killed_by_kubelet(container: Container) -> bool:
     if ended is None or ended.code not in {137, 143}:
         return False
     return any(
-        "failed liveness probe" in e.message or "failed startup probe" in e.message
+        "failed liveness probe" in e.message
+        or "failed startup probe" in e.message
         or "PostStartHook" in e.message
         for e in container.events("Killing", "FailedPostStartHook")
-    )  # fmt: skip
+    )
 
 
 def _make(
@@ -60,10 +82,12 @@ def _make(
     return found(
         category,
         f"{title(root)}: container {container.name} {what}{_change(graph, container)}.",
-        blamed=root, strength=strength, about=near_pods(graph, container.pod),
+        blamed=root,
+        strength=strength,
+        about=near_pods(graph, container.pod),
         evidence=[*proof, _exit_quote(container), container.state_quote()],
         steps=(previous_log(container.pod, container.name), get(root)),
-    )  # fmt: skip
+    )
 
 
 def _exit_quote(container: Container) -> Evidence | None:
@@ -88,9 +112,13 @@ def _heap(graph: Graph, container: Container) -> Finding | None:
     inside = f" inside its container limit of {limit}" if limit else ""
     said = words_of(signals[-1].line)[:160]
     return _make(
-        graph, container, "app.heap_exhausted",
-        f"exhausts its managed heap{inside}: {said}", .93, signals[-1].quote(),
-    )  # fmt: skip
+        graph,
+        container,
+        "app.heap_exhausted",
+        f"exhausts its managed heap{inside}: {said}",
+        0.93,
+        signals[-1].quote(),
+    )
 
 
 def _port(graph: Graph, container: Container) -> Finding | None:
@@ -101,10 +129,13 @@ def _port(graph: Graph, container: Container) -> Finding | None:
     others = [c.name for c in container.pod.containers if c.name != container.name and not c.init]
     shared = f" (the pod also runs {', '.join(others[:3])})" if others else ""
     return _make(
-        graph, container, "app.port_conflict",
-        f"cannot listen, its port is already in use inside the pod{shared}: {said}", .93,
+        graph,
+        container,
+        "app.port_conflict",
+        f"cannot listen, its port is already in use inside the pod{shared}: {said}",
+        0.93,
         signals[-1].quote(),
-    )  # fmt: skip
+    )
 
 
 def _native(graph: Graph, container: Container) -> Finding | None:
@@ -118,10 +149,13 @@ def _native(graph: Graph, container: Container) -> Finding | None:
     name = _SIGNALS.get(code or 0, "a signal")
     said = f": {words_of(signals[-1].line)[:160]}" if signals else ""
     return _make(
-        graph, container, "app.native_crash",
-        f"dies in native code of {name} (exit code {code}){said}", .9 if code in _SIGNALS else .7,
+        graph,
+        container,
+        "app.native_crash",
+        f"dies in native code of {name} (exit code {code}){said}",
+        0.9 if code in _SIGNALS else 0.7,
         signals[-1].quote() if signals else None,
-    )  # fmt: skip
+    )
 
 
 def _clean_exit(graph: Graph, container: Container) -> Finding | None:
@@ -133,10 +167,15 @@ def _clean_exit(graph: Graph, container: Container) -> Finding | None:
     last = next((log.last_line for log in container.logs if log.last_line), None)
     quote = next((log.quote(last) for log in container.logs if last and last in log.lines), None)
     return _make(
-        graph, container, "app.clean_exit",
-        "ends by itself with exit code 0 (Completed) and is restarted again and again: a one-shot program "
-        "is run as a service", .9, quote,
-    )  # fmt: skip
+        graph,
+        container,
+        "app.clean_exit",
+        "ends by itself with exit code 0 (Completed) and is restarted again and again: "
+        "a one-shot program "
+        "is run as a service",
+        0.9,
+        quote,
+    )
 
 
 def _crash(graph: Graph, container: Container) -> Finding | None:
@@ -150,10 +189,13 @@ def _crash(graph: Graph, container: Container) -> Finding | None:
     other = cause.kind in _OTHER_RULES
     strength = 0.35 if other else 0.86 if cause.kind == "crash" else 0.74
     return _make(
-        graph, container, "app.crash",
-        f"exits with code {ended.code} after an unhandled error: {_said(cause)}", strength,
+        graph,
+        container,
+        "app.crash",
+        f"exits with code {ended.code} after an unhandled error: {_said(cause)}",
+        strength,
         *_trace(cause),
-    )  # fmt: skip
+    )
 
 
 def _unexplained(graph: Graph, container: Container, ended: Ending) -> Finding | None:
@@ -162,9 +204,13 @@ def _unexplained(graph: Graph, container: Container, ended: Ending) -> Finding |
         return None
     quote = next((log.quote(last) for log in container.logs if last in log.lines), None)
     return _make(
-        graph, container, "app.crash",
-        f"exits with code {ended.code}; its last words are: {words_of(last)[:160]}", .42, quote,
-    )  # fmt: skip
+        graph,
+        container,
+        "app.crash",
+        f"exits with code {ended.code}; its last words are: {words_of(last)[:160]}",
+        0.42,
+        quote,
+    )
 
 
 def _said(cause: Signal) -> str:

@@ -66,12 +66,16 @@ def _trouble(graph: Graph, container: Container, signal: Signal, backend: Backen
         behind = ""
     return found(
         category,
-        f"{title(root)}: container {container.name} depends on {backend.words}{who}, which {what}{behind}: "
+        f"{title(root)}: container {container.name} depends on {backend.words}{who}, "
+        f"which {what}{behind}: "
         f"{words_of(signal.line)[:200]}.",
-        blamed=blamed, strength=strength * _is_cause(container, signal), about=near_pods(graph, container.pod),
+        blamed=blamed,
+        strength=strength * _is_cause(container, signal),
+        about=near_pods(graph, container.pod),
         evidence=[signal.quote(), container.state_quote(), _unready(container)],
-        steps=_steps(graph, container, backend), lasting=graph.facts.is_alert,
-    )  # fmt: skip
+        steps=_steps(graph, container, backend),
+        lasting=graph.facts.is_alert,
+    )
 
 
 def _unready(container: Container) -> Evidence | None:
@@ -97,9 +101,12 @@ def _steps(graph: Graph, container: Container, backend: Backend) -> tuple[str, .
     namespace = backend.service.namespace if backend.service else container.pod.thing.namespace
     return (
         f"{kubectl('get', namespace)} service,endpointslices",
-        f"{kubectl('logs', container.pod.thing.namespace)} {word(container.pod.thing.name)} -c {word(container.name)} --tail=50",
+        (
+            f"{kubectl('logs', container.pod.thing.namespace)} "
+            f"{word(container.pod.thing.name)} -c {word(container.name)} --tail=50"
+        ),
         get(graph.root_of(container.pod)),
-    )  # fmt: skip
+    )
 
 
 def _unknown_host(
@@ -113,23 +120,35 @@ def _unknown_host(
         key: Key = ("Service", gone[0].namespace, gone[0].name)
         yield found(
             "network.service_missing",
-            f"Service {key[1]}/{key[2]}, which {title(root)} asks for as {backend.host}, does not exist, although its "
+            f"Service {key[1]}/{key[2]}, which {title(root)} asks for as "
+            f"{backend.host}, does not exist, although its "
             f"{gone[0].kind} {gone[0].name} does.",
-            blamed=key, strength=.93, about=(*near_pods(graph, container.pod), gone[0].key),
-            evidence=[signal.quote(), gone[0].states("metadata.name", gone[0].name), _setting(container, backend.host)],
-            steps=(f"{kubectl('get', key[1])} service", get(gone[0].key)), lasting=graph.facts.is_alert,
-        )  # fmt: skip
+            blamed=key,
+            strength=0.93,
+            about=(*near_pods(graph, container.pod), gone[0].key),
+            evidence=[
+                signal.quote(),
+                gone[0].states("metadata.name", gone[0].name),
+                _setting(container, backend.host),
+            ],
+            steps=(f"{kubectl('get', key[1])} service", get(gone[0].key)),
+            lasting=graph.facts.is_alert,
+        )
         return
     near = _similar(graph, backend.host, namespace)
     similar = f"; there is a Service {near}" if near else ""
     yield found(
         "dependency.host_not_found",
-        f"{title(root)}: container {container.name} asks for host {backend.host or 'a name'}, which does not exist (no such "
+        f"{title(root)}: container {container.name} asks for host "
+        f"{backend.host or 'a name'}, which does not exist (no such "
         f"host){similar}: {words_of(signal.line)[:160]}.",
-        blamed=_config_with(graph, container, backend.host) or root, strength=.88 * _is_cause(container, signal), about=near_pods(graph, container.pod),
+        blamed=_config_with(graph, container, backend.host) or root,
+        strength=0.88 * _is_cause(container, signal),
+        about=near_pods(graph, container.pod),
         evidence=[signal.quote(), _setting(container, backend.host), container.state_quote()],
-        steps=(f"{kubectl('get', namespace)} service", get(root)), lasting=graph.facts.is_alert,
-    )  # fmt: skip
+        steps=(f"{kubectl('get', namespace)} service", get(root)),
+        lasting=graph.facts.is_alert,
+    )
 
 
 def _similar(graph: Graph, host: str, namespace: str) -> str:

@@ -11,10 +11,17 @@ from kubecase.diagnosis.graph import Graph
 from kubecase.diagnosis.pods import Container
 from kubecase.diagnosis.values import maps, pairs, text
 
-_WAITING = frozenset({
-    "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError",
-    "RegistryUnavailable", "SignatureValidationFailed",
-})  # fmt: skip
+_WAITING = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
+)
 _RATE = re.compile(r"\b429\b|toomanyrequests|too many requests|pull rate limit", re.IGNORECASE)
 _UNREACHABLE = re.compile(
     r"no such host|i/o timeout|connection refused|TLS handshake timeout|x509:|\b50[0234]\b|"
@@ -96,10 +103,16 @@ def _for_container(graph: Graph, container: Container) -> Iterator[Finding]:
     evidence.append(container.pod.thing.states("image", container.image))
     yield found(
         category,
-        f"{title(root)} asks for image {container.image} (container {container.name}): {why}.{changed}",
-        blamed=blamed or root, strength=strength, about=near_pods(graph, container.pod),
-        evidence=evidence, steps=_steps(container, root, blamed),
-    )  # fmt: skip
+        (
+            f"{title(root)} asks for image {container.image} (container {container.name}): "
+            f"{why}.{changed}"
+        ),
+        blamed=blamed or root,
+        strength=strength,
+        about=near_pods(graph, container.pod),
+        evidence=evidence,
+        steps=_steps(container, root, blamed),
+    )
 
 
 def _judge(graph: Graph, container: Container, said: str) -> tuple[str, str, float, Key | None]:
@@ -116,8 +129,10 @@ def _judge(graph: Graph, container: Container, said: str) -> tuple[str, str, flo
     if container.waiting == "ErrImageNeverPull" or "pull policy of Never" in said:
         return (
             "image.never_pull",
-            f"the pull policy is Never and the image is not present on node {node}", .95, None,
-        )  # fmt: skip
+            f"the pull policy is Never and the image is not present on node {node}",
+            0.95,
+            None,
+        )
     if _PLATFORM.search(said):
         arch = _arch_of(graph, node)
         return (
@@ -129,8 +144,10 @@ def _judge(graph: Graph, container: Container, said: str) -> tuple[str, str, flo
     if _RATE.search(said):
         return (
             "image.rate_limited",
-            f"registry {host} answers 429 Too Many Requests: its pull rate limit is reached", .94, None,
-        )  # fmt: skip
+            f"registry {host} answers 429 Too Many Requests: its pull rate limit is reached",
+            0.94,
+            None,
+        )
     secret = _missing_pull_secret(graph, container)
     if _AMBIGUOUS.search(said) and not _CERTAIN_AUTH.search(said) and secret is None:
         return _ambiguous(graph, container, host)
@@ -141,8 +158,10 @@ def _judge(graph: Graph, container: Container, said: str) -> tuple[str, str, flo
     if _NOT_FOUND.search(said):
         return (
             "image.not_found",
-            f"the tag or repository does not exist: registry {host} answers not found", .94, None,
-        )  # fmt: skip
+            f"the tag or repository does not exist: registry {host} answers not found",
+            0.94,
+            None,
+        )
     if secret is not None:
         return _refused(graph, container, host, secret)
     return "image.not_found", "it cannot be pulled, and why was not recorded", 0.35, None
@@ -171,20 +190,28 @@ def _refused(
     graph: Graph, container: Container, host: str, missing: Key | None
 ) -> tuple[str, str, float, Key | None]:
     if missing is not None:
-        why = f"the pull secret {missing[2]} that the pod refers to does not exist, so {host} denies access"
+        why = (
+            f"the pull secret {missing[2]} that the pod refers to does not exist, so {host} "
+            "denies access"
+        )
         return "image.auth_failed", f"unauthorized: {why}", 0.95, missing
     for name in _pull_secrets(graph, container):
         key = ("Secret", container.pod.thing.namespace, name)
         if key in graph.facts.by_key:
             age = graph.facts.age(graph.facts.by_key[key].created_at)
             old = f", made {age / 86400:.0f} days ago," if age and age > 43200 else ""
-            why = f"the credentials in pull secret {name}{old} are refused by registry {host} (unauthorized)"
+            why = (
+                f"the credentials in pull secret {name}{old} are refused by registry {host} "
+                "(unauthorized)"
+            )
             return "image.auth_failed", why, 0.93, key
     none = "" if _pull_secrets(graph, container) else "; the pod names no pull secret"
     return (
         "image.auth_failed",
-        f"registry {host} refuses access: unauthorized, credentials are missing or refused{none}", .92, None,
-    )  # fmt: skip
+        f"registry {host} refuses access: unauthorized, credentials are missing or refused{none}",
+        0.92,
+        None,
+    )
 
 
 def _pull_secrets(graph: Graph, container: Container) -> list[str]:
@@ -245,13 +272,19 @@ def _arch(graph: Graph, container: Container) -> Finding | None:
     root = graph.root_of(container.pod)
     return found(
         "image.arch_mismatch",
-        f"The image {container.image} of {title(root)} has no build for the architecture {arch} of node "
+        f"The image {container.image} of {title(root)} has no build for the "
+        f"architecture {arch} of node "
         f"{node}: exec format error in container {container.name}.",
-        blamed=root, strength=.93, about=near_pods(graph, container.pod),
-        evidence=[*evidence, container.state_quote(),
-                  thing.quote("status", "nodeInfo", "architecture") if thing else None],
+        blamed=root,
+        strength=0.93,
+        about=near_pods(graph, container.pod),
+        evidence=[
+            *evidence,
+            container.state_quote(),
+            thing.quote("status", "nodeInfo", "architecture") if thing else None,
+        ],
         steps=("kubectl get nodes -L kubernetes.io/arch", get(root)),
-    )  # fmt: skip
+    )
 
 
 def _arch_of(graph: Graph, node: str) -> str:
@@ -271,7 +304,9 @@ def _steps(container: Container, root: Key, blamed: Key | None) -> Iterator[str]
     if blamed is not None and blamed[0] == "Secret":
         yield f"{kubectl('get', namespace)} secret {word(blamed[2])} -o jsonpath='{{.type}}'"
     if container.pod.node:
-        yield f"kubectl get node {word(container.pod.node)} -o jsonpath='{{.status.images[*].names}}'"
+        yield (
+            f"kubectl get node {word(container.pod.node)} -o jsonpath='{{.status.images[*].names}}'"
+        )
 
 
 def registry(image: str) -> str:

@@ -49,10 +49,12 @@ def _policy(graph: Graph, container: Container, signal: Signal, backend: Backend
 def _policies(graph: Graph, pod: Pod, direction: str) -> list[Thing]:
     """The policies that select a pod in this direction."""
     return [
-        p for p in graph.facts.of_kind("NetworkPolicy")
-        if p.namespace == pod.thing.namespace and matches(dig(p.raw, "spec", "podSelector"), pod.labels)
+        p
+        for p in graph.facts.of_kind("NetworkPolicy")
+        if p.namespace == pod.thing.namespace
+        and matches(dig(p.raw, "spec", "podSelector"), pod.labels)
         and direction in _types(p)
-    ]  # fmt: skip
+    ]
 
 
 def _types(policy: Thing) -> tuple[str, ...]:
@@ -66,14 +68,16 @@ def _refusing(
     graph: Graph, caller: Pod, peer: Pod, port: int | None
 ) -> Iterator[tuple[Thing, str]]:
     for pod, other, direction, rules, side in (
-        (peer, caller, "Ingress", "ingress", "from"), (caller, peer, "Egress", "egress", "to"),
-    ):  # fmt: skip
+        (peer, caller, "Ingress", "ingress", "from"),
+        (caller, peer, "Egress", "egress", "to"),
+    ):
         policies = _policies(graph, pod, direction)
         # Policies add up: the traffic passes if any rule of any of them lets it pass.
         if policies and not any(
             _admits(graph, policy, rule_, side, other, port)
-            for policy in policies for rule_ in maps(policy.raw, "spec", rules)
-        ):  # fmt: skip
+            for policy in policies
+            for rule_ in maps(policy.raw, "spec", rules)
+        ):
             yield (
                 max(policies, key=lambda p: p.created_at.timestamp() if p.created_at else 0.0),
                 direction,
@@ -148,17 +152,31 @@ def _blocked(
     age = graph.facts.age(policy.created_at)
     when = f", made {age / 60:.0f} minutes ago," if age is not None and age < 2 * 86400 else ""
     side = (
-        f"selects the pods of {title(graph.root_of(peer))} and admits no ingress from the pods of {title(graph.root_of(caller))}"
+        (
+            f"selects the pods of {title(graph.root_of(peer))} and admits no ingress from "
+            f"the pods of {title(graph.root_of(caller))}"
+        )
         if direction == "Ingress"
-        else f"selects the pods of {title(graph.root_of(caller))} and allows no egress to the pods of {title(graph.root_of(peer))}"
+        else (
+            f"selects the pods of {title(graph.root_of(caller))} and allows no egress to "
+            f"the pods of {title(graph.root_of(peer))}"
+        )
     )
     at = f" on port {port}" if port else ""
     return found(
-        "network.policy_blocked", f"{policy.title}{when} {side}{at}, so their connections time out.",
-        blamed=policy.key, strength=.95, about=(*near_pods(graph, caller), *near_pods(graph, peer), policy.key),
-        evidence=[signal.quote(), *_selector_quotes(policy), policy.quote("metadata", "creationTimestamp")],
-        steps=(f"{kubectl('get', policy.namespace)} networkpolicy -o yaml",), lasting=True,
-    )  # fmt: skip
+        "network.policy_blocked",
+        f"{policy.title}{when} {side}{at}, so their connections time out.",
+        blamed=policy.key,
+        strength=0.95,
+        about=(*near_pods(graph, caller), *near_pods(graph, peer), policy.key),
+        evidence=[
+            signal.quote(),
+            *_selector_quotes(policy),
+            policy.quote("metadata", "creationTimestamp"),
+        ],
+        steps=(f"{kubectl('get', policy.namespace)} networkpolicy -o yaml",),
+        lasting=True,
+    )
 
 
 def _selector_quotes(policy: Thing) -> Iterator[Evidence]:
@@ -180,30 +198,47 @@ def _no_dns(graph: Graph, caller: Pod, signal: Signal) -> Finding | None:
     policy = policies[0]
     return found(
         "network.policy_blocked",
-        f"{policy.title} allows the pods of {title(graph.root_of(caller))} no egress to port 53, so that they cannot resolve any "
+        f"{policy.title} allows the pods of {title(graph.root_of(caller))} no egress to "
+        "port 53, so that they cannot resolve any "
         "name (DNS).",
-        blamed=policy.key, strength=.96, about=(*near_pods(graph, caller), policy.key),
+        blamed=policy.key,
+        strength=0.96,
+        about=(*near_pods(graph, caller), policy.key),
         evidence=[signal.quote(), *_selector_quotes(policy)],
-        steps=(f"{kubectl('get', policy.namespace)} networkpolicy -o yaml",), lasting=True,
-    )  # fmt: skip
+        steps=(f"{kubectl('get', policy.namespace)} networkpolicy -o yaml",),
+        lasting=True,
+    )
 
 
 def _egress_to_outside(
     graph: Graph, caller: Pod, signal: Signal, backend: Backend
 ) -> Finding | None:
     policies = _policies(graph, caller, "Egress")
-    if not policies or any(
-        "ipBlock" in peer for p in policies for r in maps(p.raw, "spec", "egress") for peer in maps(r, "to")
-    ) or any(not maps(r, "to") for p in policies for r in maps(p.raw, "spec", "egress")):  # fmt: skip
+    if (
+        not policies
+        or any(
+            "ipBlock" in peer
+            for p in policies
+            for r in maps(p.raw, "spec", "egress")
+            for peer in maps(r, "to")
+        )
+        or any(not maps(r, "to") for p in policies for r in maps(p.raw, "spec", "egress"))
+    ):
         return None
     policy = policies[0]
     return found(
         "network.policy_blocked",
-        f"{policy.title} allows the pods of {title(graph.root_of(caller))} no egress to {backend.words}, so connections time out.",
-        blamed=policy.key, strength=.85, about=(*near_pods(graph, caller), policy.key),
+        (
+            f"{policy.title} allows the pods of {title(graph.root_of(caller))} no egress to "
+            f"{backend.words}, so connections time out."
+        ),
+        blamed=policy.key,
+        strength=0.85,
+        about=(*near_pods(graph, caller), policy.key),
         evidence=[signal.quote(), *_selector_quotes(policy)],
-        steps=(f"{kubectl('get', policy.namespace)} networkpolicy -o yaml",), lasting=True,
-    )  # fmt: skip
+        steps=(f"{kubectl('get', policy.namespace)} networkpolicy -o yaml",),
+        lasting=True,
+    )
 
 
 # --- mesh
@@ -242,14 +277,25 @@ def _mesh(graph: Graph) -> Iterator[Finding]:
         )
         yield found(
             "network.mesh_policy",
-            f"{policy.title if policy else 'A policy of the service mesh'} refuses the traffic of {title(root)}: {what} "
+            f"{policy.title if policy else 'A policy of the service mesh'} refuses the "
+            f"traffic of {title(root)}: {what} "
             f"({words_of(signal.line)[:160]}).",
-            blamed=policy.key if policy else root, strength=.94 if policy else .8,
+            blamed=policy.key if policy else root,
+            strength=0.94 if policy else 0.8,
             about=(*near_pods(graph, container.pod), *((policy.key,) if policy else ())),
-            evidence=[signal.quote(), (policy.quote("spec", "mtls", "mode") or policy.quote("spec", "action")
-                                       or policy.states("metadata.name", policy.name)) if policy else None],
-            steps=("kubectl get authorizationpolicy,peerauthentication -A -o yaml",), lasting=True,
-        )  # fmt: skip
+            evidence=[
+                signal.quote(),
+                (
+                    policy.quote("spec", "mtls", "mode")
+                    or policy.quote("spec", "action")
+                    or policy.states("metadata.name", policy.name)
+                )
+                if policy
+                else None,
+            ],
+            steps=("kubectl get authorizationpolicy,peerauthentication -A -o yaml",),
+            lasting=True,
+        )
 
 
 def _mesh_policy(
@@ -279,9 +325,11 @@ def _dns_pods(graph: Graph) -> list[Pod]:
 
 def _dns(graph: Graph, blocked: set[Key]) -> Iterator[Finding]:
     victims = [
-        (container, signal) for container, signal, _ in callers(graph, "dns_temporary", "timeout")
-        if container.pod.thing.key not in blocked and (signal.kind == "dns_temporary" or ":53" in signal.line)
-    ]  # fmt: skip
+        (container, signal)
+        for container, signal, _ in callers(graph, "dns_temporary", "timeout")
+        if container.pod.thing.key not in blocked
+        and (signal.kind == "dns_temporary" or ":53" in signal.line)
+    ]
     pods = _dns_pods(graph)
     sick = [p for p in pods if not p.is_sound]
     for pod in pods:
@@ -305,12 +353,17 @@ def _dns(graph: Graph, blocked: set[Key]) -> Iterator[Finding]:
             )
             yield found(
                 "network.dns_failure",
-                f"Cluster DNS does not answer: {title(graph.root_of(container.pod))} cannot resolve names "
+                f"Cluster DNS does not answer: {title(graph.root_of(container.pod))} "
+                "cannot resolve names "
                 f"({words_of(signal.line)[:180]}).",
-                blamed=root, strength=.8, lasting=True,
-                about=tuple(k for c, _ in victims for k in near_pods(graph, c.pod)) + ((service.key,) if service else ()),
-                evidence=[s.quote() for _, s in victims[:3]], steps=("kubectl -n kube-system get pods -l k8s-app=kube-dns",),
-            )  # fmt: skip
+                blamed=root,
+                strength=0.8,
+                lasting=True,
+                about=tuple(k for c, _ in victims for k in near_pods(graph, c.pod))
+                + ((service.key,) if service else ()),
+                evidence=[s.quote() for _, s in victims[:3]],
+                steps=("kubectl -n kube-system get pods -l k8s-app=kube-dns",),
+            )
 
 
 def _dns_about(graph: Graph, victims: list[tuple[Container, Signal]]) -> tuple[Key, ...]:
@@ -335,19 +388,37 @@ def _dns_down(
     states = [c.state_quote() for c in pod.containers if not c.ready]
     return found(
         "network.dns_failure",
-        f"Cluster DNS is broken: the pods of {title(root)} (CoreDNS) are not well{by}{why}; no name can be resolved.",
-        blamed=blamed, strength=.95, about=(pod.thing.key, root, *_dns_about(graph, victims)), lasting=True,
-        evidence=[*(s.quote() for s in signals[-1:]), *states, *(s.quote() for _, s in victims[:2])],
-        steps=("kubectl -n kube-system get pods -l k8s-app=kube-dns", "kubectl -n kube-system get configmap coredns -o yaml"),
-    )  # fmt: skip
+        (
+            f"Cluster DNS is broken: the pods of {title(root)} (CoreDNS) are not "
+            f"well{by}{why}; no name can be resolved."
+        ),
+        blamed=blamed,
+        strength=0.95,
+        about=(pod.thing.key, root, *_dns_about(graph, victims)),
+        lasting=True,
+        evidence=[
+            *(s.quote() for s in signals[-1:]),
+            *states,
+            *(s.quote() for _, s in victims[:2]),
+        ],
+        steps=(
+            "kubectl -n kube-system get pods -l k8s-app=kube-dns",
+            "kubectl -n kube-system get configmap coredns -o yaml",
+        ),
+    )
 
 
 def _dns_gone(graph: Graph, workload: Thing, victims: list[tuple[Container, Signal]]) -> Finding:
     return found(
-        "network.dns_failure", f"Cluster DNS is broken: {workload.title} (CoreDNS) is scaled to 0 replicas.",
-        blamed=workload.key, strength=.95, about=(workload.key, *_dns_about(graph, victims)), lasting=True,
-        evidence=[workload.states("spec.replicas", 0), *(s.quote() for _, s in victims[:2])], steps=(get(workload.key),),
-    )  # fmt: skip
+        "network.dns_failure",
+        f"Cluster DNS is broken: {workload.title} (CoreDNS) is scaled to 0 replicas.",
+        blamed=workload.key,
+        strength=0.95,
+        about=(workload.key, *_dns_about(graph, victims)),
+        lasting=True,
+        evidence=[workload.states("spec.replicas", 0), *(s.quote() for _, s in victims[:2])],
+        steps=(get(workload.key),),
+    )
 
 
 def _dns_policy(graph: Graph, container: Container, signal: Signal) -> Finding:
@@ -355,7 +426,14 @@ def _dns_policy(graph: Graph, container: Container, signal: Signal) -> Finding:
     policy = text(container.pod.thing.raw, "spec", "dnsPolicy")
     return found(
         "network.dns_failure",
-        f"{title(root)} has dnsPolicy {policy}, so that its pods do not ask the cluster DNS and cannot resolve its names.",
-        blamed=root, strength=.88, about=near_pods(graph, container.pod), lasting=True,
-        evidence=[signal.quote(), container.pod.thing.states("spec.dnsPolicy", policy)], steps=(get(root),),
-    )  # fmt: skip
+        (
+            f"{title(root)} has dnsPolicy {policy}, so that its pods do not ask the cluster "
+            "DNS and cannot resolve its names."
+        ),
+        blamed=root,
+        strength=0.88,
+        about=near_pods(graph, container.pod),
+        lasting=True,
+        evidence=[signal.quote(), container.pod.thing.states("spec.dnsPolicy", policy)],
+        steps=(get(root),),
+    )

@@ -18,17 +18,27 @@ _PRESSURES = {
 }
 _LOW = re.compile(r"low on resource: ([\w.-]+)")
 _LOW_KINDS = {
-    "memory": "MemoryPressure", "ephemeral-storage": "DiskPressure", "inodes": "DiskPressure", "imagefs": "DiskPressure",
-    "nodefs": "DiskPressure", "pids": "PIDPressure", "pid": "PIDPressure",
-}  # fmt: skip
+    "memory": "MemoryPressure",
+    "ephemeral-storage": "DiskPressure",
+    "inodes": "DiskPressure",
+    "imagefs": "DiskPressure",
+    "nodefs": "DiskPressure",
+    "pids": "PIDPressure",
+    "pid": "PIDPressure",
+}
 _RUNTIME = re.compile(
-    r"containerd\.sock|crio\.sock|docker\.sock|PLEG is not healthy|container runtime is (?:down|not ready)|"
-    r"runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady$|rpc error: code = Unavailable[^\n]{0,80}unix|"
-    r"failed to start sandbox|failed to create (?:containerd|shim) task|runc create failed|failed to create shim"
+    r"containerd\.sock|crio\.sock|docker\.sock|PLEG is not healthy|"
+    r"container runtime is (?:down|not ready)|"
+    r"runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady$|"
+    r"rpc error: code = Unavailable[^\n]{0,80}unix|"
+    r"failed to start sandbox|failed to create (?:containerd|shim) task|"
+    r"runc create failed|failed to create shim"
 )
 _CNI = re.compile(
-    r"failed to set ?up (?:pod )?network|failed to setup network|networkPlugin|assign an IP address|"
-    r"no IP addresses available|no available IP|cni plugin not initialized|CNI|NetworkPluginNotReady|plugin type=|"
+    r"failed to set ?up (?:pod )?network|failed to setup network|networkPlugin|"
+    r"assign an IP address|"
+    r"no IP addresses available|no available IP|cni plugin not initialized|CNI|"
+    r"NetworkPluginNotReady|plugin type=|"
     r"ipam|address range",
     re.IGNORECASE,
 )
@@ -54,16 +64,28 @@ def _on(graph: Graph, node: str) -> tuple[Key, ...]:
 
 
 def _finding(
-    graph: Graph, category: str, node: str, what: str, strength: float, *proof: Evidence | None,
+    graph: Graph,
+    category: str,
+    node: str,
+    what: str,
+    strength: float,
+    *proof: Evidence | None,
     about: tuple[Key, ...] = (),
-) -> Finding:  # fmt: skip
+) -> Finding:
     key = ("Node", "", node)
     return found(
-        category, f"Node {node} {what}.", blamed=key, strength=strength,
+        category,
+        f"Node {node} {what}.",
+        blamed=key,
+        strength=strength,
         about=(*about, *_on(graph, node)) if about else _on(graph, node),
-        evidence=proof, steps=(f"kubectl describe node {word(node)}",
-                               f"kubectl get pods -A --field-selector spec.nodeName={word(node)}"), lasting=True,
-    )  # fmt: skip
+        evidence=proof,
+        steps=(
+            f"kubectl describe node {word(node)}",
+            f"kubectl get pods -A --field-selector spec.nodeName={word(node)}",
+        ),
+        lasting=True,
+    )
 
 
 def _for_node(graph: Graph, node: Thing) -> Iterator[Finding]:
@@ -75,32 +97,73 @@ def _for_node(graph: Graph, node: Thing) -> Iterator[Finding]:
         condition = node.condition(type_)
         if text(condition, "status") == "True":
             yield _finding(
-                graph, category, node.name, f"is out of {what}: {type_} is True{_biggest(graph, node, type_)}", .93,
-                node.states("message", text(condition, "message")) if text(condition, "message") else None,
-                *(e.quote() for e in graph.facts.events_of(node.key, "SystemOOM", "EvictionThresholdMet",
-                                                           "FreeDiskSpaceFailed", "ImageGCFailed")[:2]),
+                graph,
+                category,
+                node.name,
+                f"is out of {what}: {type_} is True{_biggest(graph, node, type_)}",
+                0.93,
+                node.states("message", text(condition, "message"))
+                if text(condition, "message")
+                else None,
+                *(
+                    e.quote()
+                    for e in graph.facts.events_of(
+                        node.key,
+                        "SystemOOM",
+                        "EvictionThresholdMet",
+                        "FreeDiskSpaceFailed",
+                        "ImageGCFailed",
+                    )[:2]
+                ),
                 *(e.quote() for e in _low(graph, node.name)[:1]),
-            )  # fmt: skip
+            )
 
 
 def _not_ready(graph: Graph, node: Thing, said: str) -> Finding:
     lost = text(node.condition("Ready"), "status") == "Unknown"
     since = text(node.condition("Ready"), "lastTransitionTime")
     events = graph.facts.events_of(node.key, "NodeNotReady")
-    proof = [node.states("message", said) if said else None, *(e.quote() for e in events[:1]),
-             next((node.states("spec.taints.key", t.key) for t in taints(node)
-                   if t.key.endswith(("unreachable", "not-ready"))), None)]  # fmt: skip
+    proof = [
+        node.states("message", said) if said else None,
+        *(e.quote() for e in events[:1]),
+        next(
+            (
+                node.states("spec.taints.key", t.key)
+                for t in taints(node)
+                if t.key.endswith(("unreachable", "not-ready"))
+            ),
+            None,
+        ),
+    ]
     if _RUNTIME.search(said):
-        return _finding(graph, "node.runtime_failure", node.name,
-                        f"is NotReady because its container runtime is broken: {said[:240]}", .95, *proof)  # fmt: skip
+        return _finding(
+            graph,
+            "node.runtime_failure",
+            node.name,
+            f"is NotReady because its container runtime is broken: {said[:240]}",
+            0.95,
+            *proof,
+        )
     if "cni plugin not initialized" in said or "NetworkPluginNotReady" in said:
-        return _finding(graph, "network.cni_failure", node.name,
-                        f"is NotReady because its pod network (CNI) is not set up: {said[:240]}", .95, *proof)  # fmt: skip
+        return _finding(
+            graph,
+            "network.cni_failure",
+            node.name,
+            f"is NotReady because its pod network (CNI) is not set up: {said[:240]}",
+            0.95,
+            *proof,
+        )
     pods = [p for p in graph.pods if p.node == node.name]
     hit = f"; {len(pods)} pods seen on it are affected" if pods else ""
     what = "has stopped reporting, it is not ready (status Unknown)" if lost else "is NotReady"
-    return _finding(graph, "node.not_ready", node.name,
-                    f"{what} since {since or 'an unknown time'}: {said[:200]}{hit}", .94, *proof)  # fmt: skip
+    return _finding(
+        graph,
+        "node.not_ready",
+        node.name,
+        f"{what} since {since or 'an unknown time'}: {said[:200]}{hit}",
+        0.94,
+        *proof,
+    )
 
 
 def _silent(graph: Graph) -> Iterator[Finding]:
@@ -118,8 +181,16 @@ def _silent(graph: Graph) -> Iterator[Finding]:
         ):
             continue
         evictions = [e.quote() for e in graph.facts.events_with("TaintManagerEviction")[:1]]
-        yield _finding(graph, "node.not_ready", name, "is not ready (NodeNotReady), its pods are affected", .9,
-                       event.quote(), *evictions, about=(event.about,))  # fmt: skip
+        yield _finding(
+            graph,
+            "node.not_ready",
+            name,
+            "is not ready (NodeNotReady), its pods are affected",
+            0.9,
+            event.quote(),
+            *evictions,
+            about=(event.about,),
+        )
         return
 
 
@@ -130,9 +201,10 @@ def _came_back(graph: Graph, name: str, event: Happening) -> bool:
 
 def _low(graph: Graph, node: str) -> list[Happening]:
     return [
-        e for e in graph.facts.events_with("Evicted")
+        e
+        for e in graph.facts.events_with("Evicted")
         if _LOW.search(e.message) and (e.host == node or _node_of(graph, e.about) == node)
-    ]  # fmt: skip
+    ]
 
 
 def _node_of(graph: Graph, key: Key) -> str:
@@ -157,15 +229,29 @@ def _evictions(graph: Graph) -> Iterator[Finding]:
         thing = graph.facts.thing("Node", "", node)
         if thing is not None and text(thing.condition(type_), "status") == "True":
             continue
-        yield _finding(graph, category, node, f"is out of {what}: {event.message.strip()[:200]}", .88,
-                       event.quote(), about=(event.about, graph.root(event.about)))  # fmt: skip
+        yield _finding(
+            graph,
+            category,
+            node,
+            f"is out of {what}: {event.message.strip()[:200]}",
+            0.88,
+            event.quote(),
+            about=(event.about, graph.root(event.about)),
+        )
     for pod in graph.pods:
         matched = _LOW.search(pod.message) if pod.reason == "Evicted" else None
         kind = _LOW_KINDS.get(matched.group(1)) if matched else None
         if kind and pod.node:
             category, what = _PRESSURES[kind]
-            yield _finding(graph, category, pod.node, f"is out of {what}: {pod.message.strip()[:200]}", .88,
-                           pod.thing.states("status.message", pod.message), about=near_pods(graph, pod))  # fmt: skip
+            yield _finding(
+                graph,
+                category,
+                pod.node,
+                f"is out of {what}: {pod.message.strip()[:200]}",
+                0.88,
+                pod.thing.states("status.message", pod.message),
+                about=near_pods(graph, pod),
+            )
 
 
 def _pressure(event: Happening) -> str | None:
@@ -211,9 +297,15 @@ def _sandboxes(graph: Graph) -> Iterator[Finding]:
                 yield _network(graph, pod, event)
                 break
             if _RUNTIME.search(said) and (event.reason != "Failed" or ".sock" in said):
-                yield _finding(graph, "node.runtime_failure", pod.node or event.host,
-                               f"cannot start pods, its container runtime fails: {_inner(said)}", .93,
-                               event.quote(), about=near_pods(graph, pod))  # fmt: skip
+                yield _finding(
+                    graph,
+                    "node.runtime_failure",
+                    pod.node or event.host,
+                    f"cannot start pods, its container runtime fails: {_inner(said)}",
+                    0.93,
+                    event.quote(),
+                    about=near_pods(graph, pod),
+                )
                 break
 
 
@@ -226,17 +318,29 @@ def _network(graph: Graph, pod: Pod, event: Happening) -> Finding:
     agent = _agent_on(graph, pod.node)
     behind = f"; its network agent {title(agent)} is not well" if agent else ""
     finding = _finding(
-        graph, "network.cni_failure", pod.node or event.host,
-        f"cannot set up the pod network (CNI) for {pod.thing.name}: {_inner(event.message)}{behind}", .94,
-        event.quote(), about=near_pods(graph, pod),
-    )  # fmt: skip
+        graph,
+        "network.cni_failure",
+        pod.node or event.host,
+        (
+            f"cannot set up the pod network (CNI) for {pod.thing.name}: "
+            f"{_inner(event.message)}{behind}"
+        ),
+        0.94,
+        event.quote(),
+        about=near_pods(graph, pod),
+    )
     if agent is None:
         return finding
     root = graph.root(agent)
     return found(
-        finding.category, finding.sentence, blamed=root, strength=finding.strength, about=finding.about,
-        evidence=(*finding.evidence, *_state_of(graph, agent)), steps=(*finding.steps, kubectl("get", agent[1]) + " pods -o wide"),
-    )  # fmt: skip
+        finding.category,
+        finding.sentence,
+        blamed=root,
+        strength=finding.strength,
+        about=finding.about,
+        evidence=(*finding.evidence, *_state_of(graph, agent)),
+        steps=(*finding.steps, kubectl("get", agent[1]) + " pods -o wide"),
+    )
 
 
 def _agent_on(graph: Graph, node: str) -> Key | None:
@@ -266,8 +370,19 @@ def _state_of(graph: Graph, key: Key) -> Iterator[Evidence]:
 
 def _maintenance(graph: Graph) -> Iterator[Finding]:
     for node in graph.facts.of_kind("Node"):
-        events = graph.facts.events_of(node.key, "NodeShutdown", "Rebooted", "Shutdown", "NodeNotSchedulable", "Drain",
-                                       "Draining", "NodeUpgrade", "Upgrade", "KubeletUpdated", "Cordon")  # fmt: skip
+        events = graph.facts.events_of(
+            node.key,
+            "NodeShutdown",
+            "Rebooted",
+            "Shutdown",
+            "NodeNotSchedulable",
+            "Drain",
+            "Draining",
+            "NodeUpgrade",
+            "Upgrade",
+            "KubeletUpdated",
+            "Cordon",
+        )
         drained = [p for p in graph.pods if p.node == node.name and _is_drained(p)]
         planned = [
             key
@@ -279,20 +394,30 @@ def _maintenance(graph: Graph) -> Iterator[Finding]:
             continue
         why = next((f": {e.message[:140]}" for e in signs), "")
         proof = [e.quote() for e in events[:2]]
-        proof += [p.thing.states("reason", text(p.thing.condition("DisruptionTarget"), "reason"))
-                  for p in drained[:1] if p.thing.condition("DisruptionTarget")]  # fmt: skip
+        proof += [
+            p.thing.states("reason", text(p.thing.condition("DisruptionTarget"), "reason"))
+            for p in drained[:1]
+            if p.thing.condition("DisruptionTarget")
+        ]
         finding = _finding(
-            graph, "node.maintenance", node.name,
-            f"is in planned maintenance (cordoned and drained, rebooted or upgraded){why}; its pods were moved and nothing "
-            "is broken", .9, *proof, node.states("spec.unschedulable", True) if is_cordoned(node) else None,
-        )  # fmt: skip
+            graph,
+            "node.maintenance",
+            node.name,
+            "is in planned maintenance (cordoned and drained, rebooted or "
+            f"upgraded){why}; its pods were moved and nothing "
+            "is broken",
+            0.9,
+            *proof,
+            node.states("spec.unschedulable", True) if is_cordoned(node) else None,
+        )
         yield finding
     yield from _shut_down(graph)
 
 
 def _is_drained(pod: Pod) -> bool:
-    return text(pod.thing.condition("DisruptionTarget"), "reason") in _MAINTENANCE or pod.reason in {
-        "NodeShutdown", "Terminated"}  # fmt: skip
+    return text(
+        pod.thing.condition("DisruptionTarget"), "reason"
+    ) in _MAINTENANCE or pod.reason in {"NodeShutdown", "Terminated"}
 
 
 def _shut_down(graph: Graph) -> Iterator[Finding]:
@@ -303,9 +428,16 @@ def _shut_down(graph: Graph) -> Iterator[Finding]:
             continue
         target = pod.thing.condition("DisruptionTarget")
         yield _finding(
-            graph, "node.maintenance", pod.node,
-            f"was drained or shut down on purpose, so pod {pod.thing.name} was evicted; nothing is broken", .8,
+            graph,
+            "node.maintenance",
+            pod.node,
+            (
+                f"was drained or shut down on purpose, so pod {pod.thing.name} was evicted; "
+                "nothing is broken"
+            ),
+            0.8,
             pod.thing.states("reason", text(target, "reason")) if target else None,
-            pod.thing.states("status.reason", pod.reason) if pod.reason else None, about=near_pods(graph, pod),
-        )  # fmt: skip
+            pod.thing.states("status.reason", pod.reason) if pod.reason else None,
+            about=near_pods(graph, pod),
+        )
         return

@@ -32,7 +32,9 @@ _BOOTING = re.compile(
     r"restoring|replay|recover|indexing|\d{1,3} ?%|\d+ of \d+|\d+/\d+",
     re.IGNORECASE,
 )
-_STANDBY = re.compile(r"\bstand-?by\b|\bpassive\b|not (?:the )?(?:leader|primary|master)", re.IGNORECASE)
+_STANDBY = re.compile(
+    r"\bstand-?by\b|\bpassive\b|not (?:the )?(?:leader|primary|master)", re.IGNORECASE
+)
 _DEPENDENCY = frozenset(
     {
         "refused",
@@ -92,8 +94,11 @@ class _Trouble:
     @property
     def port(self) -> int | None:
         """The port it asks, names resolved."""
-        asked = text(self.spec, "httpGet", "port") or text(self.spec, "tcpSocket", "port") \
-            or text(self.spec, "grpc", "port")  # fmt: skip
+        asked = (
+            text(self.spec, "httpGet", "port")
+            or text(self.spec, "tcpSocket", "port")
+            or text(self.spec, "grpc", "port")
+        )
         if asked.isdigit():
             return int(asked)
         named = (p for p in self.container.ports if asked and text(p, "name") == asked)
@@ -138,9 +143,12 @@ def _troubles(container: Container) -> Iterator[_Trouble]:
         main = max(events, key=lambda e: (e.count, e.last is not None))
         said = _PROBE.match(main.message)
         yield _Trouble(
-            container, probe, (main, *(e for e in events if e is not main)),
-            said.group(2) if said else "", mapping(container.spec, f"{probe}Probe"),
-        )  # fmt: skip
+            container,
+            probe,
+            (main, *(e for e in events if e is not main)),
+            said.group(2) if said else "",
+            mapping(container.spec, f"{probe}Probe"),
+        )
 
 
 def _judge(graph: Graph, trouble: _Trouble) -> Finding | None:
@@ -198,7 +206,10 @@ def _standby(graph: Graph, trouble: _Trouble) -> Finding | None:
             graph,
             trouble,
             "none.no_fault",
-            f"No fault: this replica is not ready by design, it is the standby: {words_of(line[1])[:160]}",
+            (
+                "No fault: this replica is not ready by design, it is the standby: "
+                f"{words_of(line[1])[:160]}"
+            ),
             0.9,
             line[0].quote(line[1]),
         ),
@@ -247,31 +258,47 @@ def _make(
     field = f"{trouble.probe}Probe"
     spec = [
         container.pod.thing.states(f"{field}.httpGet.path", text(trouble.spec, "httpGet", "path"))
-        if text(trouble.spec, "httpGet", "path") else None,
-        container.pod.thing.states(f"{field}.tcpSocket.port", text(trouble.spec, "tcpSocket", "port"))
-        if text(trouble.spec, "tcpSocket", "port") else None,
-    ]  # fmt: skip
+        if text(trouble.spec, "httpGet", "path")
+        else None,
+        container.pod.thing.states(
+            f"{field}.tcpSocket.port", text(trouble.spec, "tcpSocket", "port")
+        )
+        if text(trouble.spec, "tcpSocket", "port")
+        else None,
+    ]
     killing = [e.quote() for e in container.events("Killing") if "probe" in e.message][:1]
     return found(
-        category, f"{title(root)}: {sentence}.", blamed=root, strength=strength,
+        category,
+        f"{title(root)}: {sentence}.",
+        blamed=root,
+        strength=strength,
         about=near_pods(graph, container.pod),
         evidence=[trouble.events[0].quote(), *proof, *spec, *killing],
-        steps=(f"{kubectl('get', root[1])} {root[0].lower()} {root[2]} -o jsonpath='{{..{field}}}'",
-               previous_log(container.pod, container.name)),
-    )  # fmt: skip
+        steps=(
+            f"{kubectl('get', root[1])} {root[0].lower()} {root[2]} -o jsonpath='{{..{field}}}'",
+            previous_log(container.pod, container.name),
+        ),
+    )
 
 
 def _wrong_probe(graph: Graph, trouble: _Trouble, why: str, strength: float) -> Finding:
     kind = "readiness" if trouble.probe == "readiness" else "liveness"
     effect = (
-        "so the pod never becomes ready although the program runs" if kind == "readiness"
+        "so the pod never becomes ready although the program runs"
+        if kind == "readiness"
         else "so the kubelet keeps killing a container that is well"
-    )  # fmt: skip
+    )
     return _make(
-        graph, trouble, f"probe.{kind}_misconfigured",
-        f"the {trouble.probe} probe of container {trouble.container.name} asks {trouble.target}, but {why}, {effect}",
-        strength, _log_proof(trouble),
-    )  # fmt: skip
+        graph,
+        trouble,
+        f"probe.{kind}_misconfigured",
+        (
+            f"the {trouble.probe} probe of container {trouble.container.name} asks "
+            f"{trouble.target}, but {why}, {effect}"
+        ),
+        strength,
+        _log_proof(trouble),
+    )
 
 
 def _unwell(graph: Graph, trouble: _Trouble) -> Finding | None:
@@ -282,18 +309,30 @@ def _unwell(graph: Graph, trouble: _Trouble) -> Finding | None:
     if cause is None:
         return None
     return _make(
-        graph, trouble, "app.unresponsive",
-        f"container {trouble.container.name} hangs, its {trouble.probe} probe is right: {words_of(cause.line)[:180]}",
-        .9, cause.quote(),
-    )  # fmt: skip
+        graph,
+        trouble,
+        "app.unresponsive",
+        (
+            f"container {trouble.container.name} hangs, its {trouble.probe} probe is right: "
+            f"{words_of(cause.line)[:180]}"
+        ),
+        0.9,
+        cause.quote(),
+    )
 
 
 def _unhealthy(graph: Graph, trouble: _Trouble, what: str, strength: float) -> Finding:
     return _make(
-        graph, trouble, "app.unresponsive",
-        f"container {trouble.container.name} is up but reports itself unhealthy for an internal reason: {what}", strength,
+        graph,
+        trouble,
+        "app.unresponsive",
+        (
+            f"container {trouble.container.name} is up but reports itself unhealthy for an "
+            f"internal reason: {what}"
+        ),
+        strength,
         _log_proof(trouble),
-    )  # fmt: skip
+    )
 
 
 def _exec(graph: Graph, trouble: _Trouble) -> Finding:
@@ -333,11 +372,15 @@ def _slow_start(graph: Graph, trouble: _Trouble) -> Finding:
     after = f" about {runs[0]:.0f} s after its start" if runs else ""
     last = next(((log, log.last_line) for log in trouble.container.logs if log.last_line), None)
     return _make(
-        graph, trouble, "probe.startup_too_slow",
-        f"container {trouble.container.name} is given {trouble.seconds_to_kill:.0f} s by its {trouble.probe} probe "
-        f"({trouble.target}) and is stopped{after}, before its start ends", .88 if trouble.probe == "startup" else .85,
+        graph,
+        trouble,
+        "probe.startup_too_slow",
+        f"container {trouble.container.name} is given {trouble.seconds_to_kill:.0f} s "
+        f"by its {trouble.probe} probe "
+        f"({trouble.target}) and is stopped{after}, before its start ends",
+        0.88 if trouble.probe == "startup" else 0.85,
         last[0].quote(last[1]) if last else None,
-    )  # fmt: skip
+    )
 
 
 def _timeout(graph: Graph, trouble: _Trouble) -> Finding:
@@ -353,7 +396,10 @@ def _timeout(graph: Graph, trouble: _Trouble) -> Finding:
         return _unhealthy(
             graph,
             trouble,
-            f"it stopped answering its {trouble.probe} probe after {good or served:.0f} s of service",
+            (
+                f"it stopped answering its {trouble.probe} probe after {good or served:.0f} "
+                "s of service"
+            ),
             0.72,
         )
     return _wrong_probe(
@@ -372,16 +418,37 @@ def _hooks(graph: Graph, container: Container) -> Iterator[Finding]:
             else f": {event.message[:160]}"
         )
         killing = [e.quote() for e in container.events("Killing") if "Hook" in e.message][:1]
-        first = next((c for c in (command.get("exec") or {}).get("command") or [] if isinstance(c, str) and " " in c), None) \
-            if isinstance(command.get("exec"), Mapping) else None  # fmt: skip
+        first = (
+            next(
+                (
+                    c
+                    for c in (command.get("exec") or {}).get("command") or []
+                    if isinstance(c, str) and " " in c
+                ),
+                None,
+            )
+            if isinstance(command.get("exec"), Mapping)
+            else None
+        )
         doing = f" ({first[:120]})" if first else ""
         yield found(
             "lifecycle.hook_failed",
             f"{title(root)}: the {hook} hook{doing} of container {container.name} fails{said}.",
-            blamed=root, strength=.94, about=near_pods(graph, container.pod),
-            evidence=[event.quote(), Evidence(source=f"event:{event.reason}", quote=event.reason), *killing,
-                      container.pod.thing.states("command", first) if first else None],
-            steps=(f"{kubectl('get', root[1])} {root[0].lower()} {root[2]} -o jsonpath='{{..lifecycle}}'",),
+            blamed=root,
+            strength=0.94,
+            about=near_pods(graph, container.pod),
+            evidence=[
+                event.quote(),
+                Evidence(source=f"event:{event.reason}", quote=event.reason),
+                *killing,
+                container.pod.thing.states("command", first) if first else None,
+            ],
+            steps=(
+                (
+                    f"{kubectl('get', root[1])} {root[0].lower()} {root[2]} -o "
+                    f"jsonpath='{{..lifecycle}}'"
+                ),
+            ),
             lasting=hook == "preStop",
-        )  # fmt: skip
+        )
         return

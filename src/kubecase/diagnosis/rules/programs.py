@@ -13,7 +13,8 @@ from kubecase.diagnosis.pods import Container
 from kubecase.diagnosis.values import dig, mapping, maps, moment, text
 
 _NO_START = re.compile(
-    r"exec: \"|executable file not found|no such file or directory|permission denied|not a directory|"
+    r"exec: \"|executable file not found|no such file or directory|permission denied|"
+    r"not a directory|"
     r"is a directory|no such file",
     re.IGNORECASE,
 )
@@ -35,9 +36,14 @@ def rule(graph: Graph) -> Iterator[Finding]:
 
 
 def _make(
-    graph: Graph, container: Container, category: str, what: str, strength: float,
-    *proof: Evidence | None, blamed: Key | None = None,
-) -> Finding:  # fmt: skip
+    graph: Graph,
+    container: Container,
+    category: str,
+    what: str,
+    strength: float,
+    *proof: Evidence | None,
+    blamed: Key | None = None,
+) -> Finding:
     root = graph.root_of(container.pod)
     ended = container.ending
     code = (
@@ -46,10 +52,14 @@ def _make(
         else None
     )
     return found(
-        category, f"{title(root)}: container {container.name} {what}.", blamed=blamed or root, strength=strength,
-        about=near_pods(graph, container.pod), evidence=[*proof, code, container.state_quote()],
+        category,
+        f"{title(root)}: container {container.name} {what}.",
+        blamed=blamed or root,
+        strength=strength,
+        about=near_pods(graph, container.pod),
+        evidence=[*proof, code, container.state_quote()],
         steps=(previous_log(container.pod, container.name), get(root)),
-    )  # fmt: skip
+    )
 
 
 def _as_root(container: Container) -> bool:
@@ -62,10 +72,14 @@ def _run_as_root(graph: Graph, container: Container) -> Finding:
     said = container.waiting_message
     events = [e.quote() for e in container.events("Failed") if "runAsNonRoot" in e.message]
     return _make(
-        graph, container, "config.security_context",
-        "must not run as root (runAsNonRoot is set), and its image runs as root", .95,
-        container.pod.thing.states("state.waiting.message", said) if said else None, *events[:1],
-    )  # fmt: skip
+        graph,
+        container,
+        "config.security_context",
+        "must not run as root (runAsNonRoot is set), and its image runs as root",
+        0.95,
+        container.pod.thing.states("state.waiting.message", said) if said else None,
+        *events[:1],
+    )
 
 
 def _start_error(graph: Graph, container: Container) -> Finding | None:
@@ -73,12 +87,17 @@ def _start_error(graph: Graph, container: Container) -> Finding | None:
     ended = next(
         (e for e in container.endings if e.reason in {"StartError", "ContainerCannotRun"}), None
     )
-    said = ended.message if ended else container.waiting_message if container.waiting in {
-        "RunContainerError", "CreateContainerError"} else ""  # fmt: skip
+    said = (
+        ended.message
+        if ended
+        else container.waiting_message
+        if container.waiting in {"RunContainerError", "CreateContainerError"}
+        else ""
+    )
     if not said or not _NO_START.search(said) or "exec format" in said or "OOM" in said:
         return None
     events = [e.quote() for e in container.events("Failed") if _NO_START.search(e.message)]
-    if "error mounting" in said or "not a directory: unknown" in said and "mount" in said:
+    if "error mounting" in said or ("not a directory: unknown" in said and "mount" in said):
         return None
     matched = _QUOTED.search(said)
     program = matched.group(1) if matched else "its command"
@@ -91,9 +110,14 @@ def _start_error(graph: Graph, container: Container) -> Finding | None:
     )
     path = f"{ended.path}.message" if ended else "state.waiting.message"
     return _make(
-        graph, container, "config.bad_command", f"cannot be started: its command {program} {why}", .94,
-        container.pod.thing.states(path, said), *events[:1],
-    )  # fmt: skip
+        graph,
+        container,
+        "config.bad_command",
+        f"cannot be started: its command {program} {why}",
+        0.94,
+        container.pod.thing.states(path, said),
+        *events[:1],
+    )
 
 
 def _not_found(graph: Graph, container: Container) -> Finding | None:
@@ -102,8 +126,13 @@ def _not_found(graph: Graph, container: Container) -> Finding | None:
     if ended is None or ended.code not in {126, 127}:
         return None
     why = "is not executable" if ended.code == 126 else "is not found"
-    return _make(graph, container, "config.bad_command",
-                 f"ends with exit code {ended.code}: its command or script {why}", .8)  # fmt: skip
+    return _make(
+        graph,
+        container,
+        "config.bad_command",
+        f"ends with exit code {ended.code}: its command or script {why}",
+        0.8,
+    )
 
 
 def _from_log(graph: Graph, container: Container, cause: Signal) -> Iterator[Finding]:
@@ -121,16 +150,28 @@ def _from_log(graph: Graph, container: Container, cause: Signal) -> Iterator[Fin
     elif cause.kind == "invalid_value":
         yield _invalid_value(graph, container, cause)
     elif cause.kind == "bad_command" and ended is not None:
-        yield _make(graph, container, "config.bad_command",
-                    f"does not accept its command or arguments: {words_of(cause.line)[:200]}", .88, cause.quote(),
-                    _args(container))  # fmt: skip
+        yield _make(
+            graph,
+            container,
+            "config.bad_command",
+            f"does not accept its command or arguments: {words_of(cause.line)[:200]}",
+            0.88,
+            cause.quote(),
+            _args(container),
+        )
     elif cause.kind in {"readonly_fs", "not_permitted", "denied"}:
         finding = _rights(graph, container, cause)
         if finding is not None:
             yield finding
     elif cause.kind == "unresponsive" and not container.events("Unhealthy"):
-        yield _make(graph, container, "app.unresponsive",
-                    f"hangs: {words_of(cause.line)[:200]}", .75, cause.quote())  # fmt: skip
+        yield _make(
+            graph,
+            container,
+            "app.unresponsive",
+            f"hangs: {words_of(cause.line)[:200]}",
+            0.75,
+            cause.quote(),
+        )
 
 
 def _args(container: Container) -> Evidence | None:
@@ -154,14 +195,27 @@ def _script(graph: Graph, container: Container, cause: Signal, code: int) -> Fin
     blamed, mode = None, ""
     if code == 126 and mount is not None and mount.kind in {"configMap", "secret"}:
         value = dig(mount.volume, mount.kind, "defaultMode")
-        mode = f"; it comes from {mount.kind} {mount.name} with defaultMode {value}, without the right to execute" \
-            if isinstance(value, int) else ""  # fmt: skip
+        mode = (
+            (
+                f"; it comes from {mount.kind} {mount.name} with defaultMode {value}, "
+                "without the right to execute"
+            )
+            if isinstance(value, int)
+            else ""
+        )
     why = "may not be executed" if code == 126 else "is not found"
     return _make(
-        graph, container, "config.bad_command",
-        f"ends with exit code {code}, its command or script {why}: {words_of(cause.line)[:160]}{mode}", .93,
-        cause.quote(), blamed=blamed,
-    )  # fmt: skip
+        graph,
+        container,
+        "config.bad_command",
+        (
+            f"ends with exit code {code}, its command or script {why}: "
+            f"{words_of(cause.line)[:160]}{mode}"
+        ),
+        0.93,
+        cause.quote(),
+        blamed=blamed,
+    )
 
 
 def _missing_env(graph: Graph, container: Container, cause: Signal) -> Finding:
@@ -178,10 +232,13 @@ def _missing_env(graph: Graph, container: Container, cause: Signal) -> Finding:
         else ""
     )
     return _make(
-        graph, container, "config.missing_env",
+        graph,
+        container,
+        "config.missing_env",
         f"needs environment variable {name or 'a variable'}{how}: {words_of(cause.line)[:160]}",
-        .92 if name else .8, cause.quote(),
-    )  # fmt: skip
+        0.92 if name else 0.8,
+        cause.quote(),
+    )
 
 
 def _optional_absent(graph: Graph, container: Container) -> Key | None:
@@ -217,17 +274,26 @@ def _invalid_value(graph: Graph, container: Container, cause: Signal) -> Finding
         thing = graph.facts.by_key.get(blamed)
         proof = thing.states("metadata.name", thing.name) if thing else None
     return _make(
-        graph, container, "config.invalid_value",
-        f"rejects its configuration{where}: {words_of(cause.line)[:220]}", .9, cause.quote(), proof, blamed=blamed,
-    )  # fmt: skip
+        graph,
+        container,
+        "config.invalid_value",
+        f"rejects its configuration{where}: {words_of(cause.line)[:220]}",
+        0.9,
+        cause.quote(),
+        proof,
+        blamed=blamed,
+    )
 
 
 def _config_with(graph: Graph, container: Container, file: str) -> Mount | None:
     """The mounted ConfigMap that has this file, or the only one there is when no file is named."""
     mounts = [
-        m for m in (mount_of(container, text(v, "mountPath")) for v in maps(container.spec, "volumeMounts"))
+        m
+        for m in (
+            mount_of(container, text(v, "mountPath")) for v in maps(container.spec, "volumeMounts")
+        )
         if m is not None and m.kind == "configMap" and m.name != "kube-root-ca.crt"
-    ]  # fmt: skip
+    ]
     for mount in mounts:
         thing = graph.facts.thing("ConfigMap", container.pod.thing.namespace, mount.name)
         if file and thing and file in mapping(thing.raw, "data"):
@@ -263,12 +329,27 @@ def _rights(graph: Graph, container: Container, cause: Signal) -> Finding | None
     if cause.kind == "readonly_fs":
         if context.get("readOnlyRootFilesystem") is not True:
             return None
-        return _make(graph, container, "config.security_context",
-                     f"may not write, readOnlyRootFilesystem is true: {said}", .94, cause.quote(),
-                     container.pod.thing.states("securityContext.readOnlyRootFilesystem", True))  # fmt: skip
-    setting = "capabilities" if mapping(context, "capabilities") else "runAsUser" if (
-        "runAsUser" in context or "runAsUser" in pod_context or context.get("runAsNonRoot") is True
-        or pod_context.get("runAsNonRoot") is True) else ""  # fmt: skip
+        return _make(
+            graph,
+            container,
+            "config.security_context",
+            f"may not write, readOnlyRootFilesystem is true: {said}",
+            0.94,
+            cause.quote(),
+            container.pod.thing.states("securityContext.readOnlyRootFilesystem", True),
+        )
+    setting = (
+        "capabilities"
+        if mapping(context, "capabilities")
+        else "runAsUser"
+        if (
+            "runAsUser" in context
+            or "runAsUser" in pod_context
+            or context.get("runAsNonRoot") is True
+            or pod_context.get("runAsNonRoot") is True
+        )
+        else ""
+    )
     if not setting and cause.kind == "denied":
         return None
     drop = next(iter(_list_of(context, "capabilities", "drop")), None)
@@ -285,9 +366,15 @@ def _rights(graph: Graph, container: Container, cause: Signal) -> Finding | None
         if user and len(user) > 0
         else None
     )
-    return _make(graph, container, "config.security_context",
-                 f"is stopped by its security settings, {name}: {said}", .9 if setting else .6, cause.quote(),
-                 quote)  # fmt: skip
+    return _make(
+        graph,
+        container,
+        "config.security_context",
+        f"is stopped by its security settings, {name}: {said}",
+        0.9 if setting else 0.6,
+        cause.quote(),
+        quote,
+    )
 
 
 def _list_of(value: object, *path: str) -> tuple[str, ...]:

@@ -60,8 +60,9 @@ def _source_of(pod: Pod, volume: str, wanted: str) -> Key | None:
     spec = pod.volume(volume)
     for source in (spec, *maps(spec, "projected", "sources")):
         for kind, field, name in (
-            ("ConfigMap", "configMap", "name"), ("Secret", "secret", "secretName"),
-        ):  # fmt: skip
+            ("ConfigMap", "configMap", "name"),
+            ("Secret", "secret", "secretName"),
+        ):
             ref = mapping(source, field)
             items = [text(each, "key") for each in maps(ref, "items")]
             if ref and (wanted in items or not items):
@@ -78,31 +79,41 @@ def _missing_object(graph: Graph, pod: Pod, key: Key, quote: Evidence) -> Findin
         f"config.missing_{kind.lower()}",
         f"{title(root)} needs {kind} {name}, which does not exist in namespace {namespace}: "
         f"not found{similar}.",
-        blamed=key, strength=.95, about=near_pods(graph, pod),
+        blamed=key,
+        strength=0.95,
+        about=near_pods(graph, pod),
         evidence=[
-            quote, _waiting(pod), near.states("metadata.name", near.name) if near else None,
+            quote,
+            _waiting(pod),
+            near.states("metadata.name", near.name) if near else None,
         ],
         steps=(f"{kubectl('get', namespace)} {kind.lower()}", get(root)),
-    )  # fmt: skip
+    )
 
 
 def _missing_key(graph: Graph, pod: Pod, key: Key, wanted: str, quote: Evidence) -> Finding:
     kind, namespace, name = key
     root = graph.root_of(pod)
     thing = graph.facts.by_key.get(key)
-    keys = [*mapping(thing.raw if thing else None, "data"),
-            *mapping(thing.raw if thing else None, "binaryData")]  # fmt: skip
+    keys = [
+        *mapping(thing.raw if thing else None, "data"),
+        *mapping(thing.raw if thing else None, "binaryData"),
+    ]
     has = f"; it has the keys {', '.join(sorted(keys)[:8])}" if keys else ""
     return found(
         "config.missing_key",
-        f"{title(root)} asks for key {wanted} of {kind} {namespace}/{name}, which exists but has no such "
+        f"{title(root)} asks for key {wanted} of {kind} {namespace}/{name}, which "
+        "exists but has no such "
         f"key (key not found){has}.",
-        blamed=key if name else root, strength=.95, about=near_pods(graph, pod),
+        blamed=key if name else root,
+        strength=0.95,
+        about=near_pods(graph, pod),
         evidence=[quote, _waiting(pod)],
         steps=(
-            f"{kubectl('describe', namespace)} {kind.lower()} {name or ''}".rstrip(), get(root),
+            f"{kubectl('describe', namespace)} {kind.lower()} {name or ''}".rstrip(),
+            get(root),
         ),
-    )  # fmt: skip
+    )
 
 
 def _waiting(pod: Pod) -> Evidence | None:

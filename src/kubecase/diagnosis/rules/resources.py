@@ -60,13 +60,21 @@ def _oom(graph: Graph, container: Container, ended: Ending) -> Finding:
     ]
     return found(
         "resources.oom_killed",
-        f"{title(root)}: container {container.name} is OOM-killed (OOMKilled, exit code {ended.code}): it needs "
+        f"{title(root)}: container {container.name} is OOM-killed (OOMKilled, exit code "
+        f"{ended.code}): it needs "
         f"more than {has}{changed}.",
-        blamed=root, strength=_oom_strength(graph, container, ended, limit),
-        about=near_pods(graph, container.pod), evidence=evidence,
-        steps=(f"{kubectl('top', container.pod.thing.namespace)} pod {word(container.pod.thing.name)} --containers",
-               get(root)),
-    )  # fmt: skip
+        blamed=root,
+        strength=_oom_strength(graph, container, ended, limit),
+        about=near_pods(graph, container.pod),
+        evidence=evidence,
+        steps=(
+            (
+                f"{kubectl('top', container.pod.thing.namespace)} pod "
+                f"{word(container.pod.thing.name)} --containers"
+            ),
+            get(root),
+        ),
+    )
 
 
 def _oom_strength(graph: Graph, container: Container, ended: Ending, limit: str) -> float:
@@ -78,8 +86,11 @@ def _oom_strength(graph: Graph, container: Container, ended: Ending, limit: str)
 
 def _limit_before(graph: Graph, container: Container, limit: str) -> str:
     template = graph.template(graph.root_of(container.pod))
-    specs = [c for c in (template.get("spec") or {}).get("containers") or [] if isinstance(c, dict)] \
-        if isinstance(template.get("spec"), dict) else []  # fmt: skip
+    specs = (
+        [c for c in (template.get("spec") or {}).get("containers") or [] if isinstance(c, dict)]
+        if isinstance(template.get("spec"), dict)
+        else []
+    )
     for spec in specs:
         asked = text(spec, "resources", "limits", "memory")
         if text(spec, "name") == container.name and asked and limit and asked != limit:
@@ -106,12 +117,18 @@ def _oom_sandbox(graph: Graph, pod: Pod) -> Iterator[Finding]:
         slip = " (milli-bytes: a slip of the unit)" if limit.endswith("m") else ""
         yield found(
             "resources.oom_killed",
-            f"{title(root)}: the container is OOM-killed while it is started, its memory limit of {limit}{slip} "
+            f"{title(root)}: the container is OOM-killed while it is started, its "
+            f"memory limit of {limit}{slip} "
             "is too low.",
-            blamed=root, strength=.95, about=near_pods(graph, pod),
-            evidence=[event.quote(), pod.thing.states("resources.limits.memory", limit) if least else None],
+            blamed=root,
+            strength=0.95,
+            about=near_pods(graph, pod),
+            evidence=[
+                event.quote(),
+                pod.thing.states("resources.limits.memory", limit) if least else None,
+            ],
             steps=(get(root),),
-        )  # fmt: skip
+        )
         return
 
 
@@ -123,15 +140,24 @@ def _evicted(graph: Graph, pod: Pod) -> Iterator[Finding]:
     words = (said or events[0].message).strip().rstrip(".")
     root = graph.root_of(pod)
     quotes: list[Evidence | None] = [e.quote() for e in events[:1]]
-    quotes += [pod.thing.states("status.reason", "Evicted") if pod.reason == "Evicted" else None,
-               pod.thing.states("status.message", said) if said else None]  # fmt: skip
+    quotes += [
+        pod.thing.states("status.reason", "Evicted") if pod.reason == "Evicted" else None,
+        pod.thing.states("status.message", said) if said else None,
+    ]
     yield found(
         "resources.ephemeral_storage",
-        f"{title(root)}: pod {pod.thing.name} was evicted because it exceeds its own ephemeral-storage limit: "
+        f"{title(root)}: pod {pod.thing.name} was evicted because it exceeds its own "
+        "ephemeral-storage limit: "
         f"{words}.",
-        blamed=root, strength=.95, about=near_pods(graph, pod), evidence=quotes,
-        steps=(f"{kubectl('get', pod.thing.namespace)} pods --field-selector status.phase=Failed", get(root)),
-    )  # fmt: skip
+        blamed=root,
+        strength=0.95,
+        about=near_pods(graph, pod),
+        evidence=quotes,
+        steps=(
+            f"{kubectl('get', pod.thing.namespace)} pods --field-selector status.phase=Failed",
+            get(root),
+        ),
+    )
 
 
 def _process_limits(graph: Graph, container: Container) -> Iterator[Finding]:
@@ -142,13 +168,20 @@ def _process_limits(graph: Graph, container: Container) -> Iterator[Finding]:
     root = graph.root_of(container.pod)
     yield found(
         "resources.process_limits",
-        f"{title(root)}: container {container.name} has used up its file descriptors, processes, threads or shared "
+        f"{title(root)}: container {container.name} has used up its file descriptors, "
+        "processes, threads or shared "
         f"memory: {words_of(cause.line)[:200]}.",
-        blamed=root, strength=.9 if cause.weight >= 3 else .75, about=near_pods(graph, container.pod),
-        evidence=[cause.quote(), container.state_quote()], lasting=True,
-        steps=(f"{kubectl('logs', container.pod.thing.namespace)} {word(container.pod.thing.name)} "
-               f"-c {word(container.name)}", get(root)),
-    )  # fmt: skip
+        blamed=root,
+        strength=0.9 if cause.weight >= 3 else 0.75,
+        about=near_pods(graph, container.pod),
+        evidence=[cause.quote(), container.state_quote()],
+        lasting=True,
+        steps=(
+            f"{kubectl('logs', container.pod.thing.namespace)} {word(container.pod.thing.name)} "
+            f"-c {word(container.name)}",
+            get(root),
+        ),
+    )
 
 
 def _throttled(graph: Graph, container: Container) -> Iterator[Finding]:
@@ -178,14 +211,24 @@ def _throttled(graph: Graph, container: Container) -> Iterator[Finding]:
     root = graph.root_of(container.pod)
     yield found(
         "resources.cpu_throttled",
-        f"{title(root)}: the CPU limit of {limit} of container {container.name} is too low for its load, so that it "
+        f"{title(root)}: the CPU limit of {limit} of container {container.name} is too "
+        "low for its load, so that it "
         "is throttled.",
-        blamed=root, strength=strength, about=near_pods(graph, container.pod), lasting=True,
+        blamed=root,
+        strength=strength,
+        about=near_pods(graph, container.pod),
+        lasting=True,
         evidence=[
             graph.facts.trigger_quote() if named else None,
             container.pod.thing.states("resources.limits.cpu", limit),
-            slow[0].quote(slow[1]) if slow else None, timeouts[0].quote() if timeouts else None,
+            slow[0].quote(slow[1]) if slow else None,
+            timeouts[0].quote() if timeouts else None,
         ],
-        steps=(f"{kubectl('top', container.pod.thing.namespace)} pod {word(container.pod.thing.name)} --containers",
-               get(root)),
-    )  # fmt: skip
+        steps=(
+            (
+                f"{kubectl('top', container.pod.thing.namespace)} pod "
+                f"{word(container.pod.thing.name)} --containers"
+            ),
+            get(root),
+        ),
+    )

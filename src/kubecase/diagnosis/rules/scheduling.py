@@ -106,16 +106,26 @@ def _judge(graph: Graph, verdict: Verdict) -> Finding | None:
 
 
 def _make(
-    graph: Graph, verdict: Verdict, category: str, what: str, strength: float,
-    *proof: Evidence | None, blamed: Key | None = None, steps: tuple[str, ...] = (),
-) -> Finding:  # fmt: skip
+    graph: Graph,
+    verdict: Verdict,
+    category: str,
+    what: str,
+    strength: float,
+    *proof: Evidence | None,
+    blamed: Key | None = None,
+    steps: tuple[str, ...] = (),
+) -> Finding:
     pod = verdict.pod
     root = graph.root_of(pod)
     return found(
-        category, f"{title(root)}: pod {pod.thing.name} cannot be scheduled: {what}.",
-        blamed=blamed or root, strength=strength, about=near_pods(graph, pod),
-        evidence=[verdict.quote, *proof], steps=(*steps, get(root)),
-    )  # fmt: skip
+        category,
+        f"{title(root)}: pod {pod.thing.name} cannot be scheduled: {what}.",
+        blamed=blamed or root,
+        strength=strength,
+        about=near_pods(graph, pod),
+        evidence=[verdict.quote, *proof],
+        steps=(*steps, get(root)),
+    )
 
 
 def _workers(graph: Graph) -> list[Thing]:
@@ -136,17 +146,23 @@ def _tolerates(pod: Pod, key: str, value: str, effect: str) -> bool:
 def _taint(graph: Graph, verdict: Verdict) -> Finding | None:
     """The taint in the way, or the trouble of the node that a taint stands for."""
     told = [
-        (key, value.strip()) for _, reason in verdict.items if _UNTAINTED in reason or "taint {" in reason
-        for key, value in _TAINT.findall(reason) if key not in CONTROL_PLANE
-    ]  # fmt: skip
+        (key, value.strip())
+        for _, reason in verdict.items
+        if _UNTAINTED in reason or "taint {" in reason
+        for key, value in _TAINT.findall(reason)
+        if key not in CONTROL_PLANE
+    ]
     if not told and not any("taint(s)" in reason for _, reason in verdict.items):
         return None
     on_nodes = [
-        (node, taint) for node in graph.facts.of_kind("Node") for taint in taints(node)
-        if taint.key not in CONTROL_PLANE and taint.effect != "PreferNoSchedule"
+        (node, taint)
+        for node in graph.facts.of_kind("Node")
+        for taint in taints(node)
+        if taint.key not in CONTROL_PLANE
+        and taint.effect != "PreferNoSchedule"
         and not _tolerates(verdict.pod, taint.key, taint.value, taint.effect)
         and (not told or (taint.key, taint.value) in told)
-    ]  # fmt: skip
+    ]
     for node, taint in on_nodes:
         if taint.key in _NODE_TAINTS:
             return _node_trouble(graph, verdict, node, taint.key)
@@ -159,35 +175,47 @@ def _taint(graph: Graph, verdict: Verdict) -> Finding | None:
     where = f"nodes {', '.join(nodes[:4])} carry" if nodes else "the nodes carry"
     first = on_nodes[0] if on_nodes else None
     return _make(
-        graph, verdict, "scheduling.taint",
-        f"{where} taint {', '.join(keys[:3])}, which the pod does not tolerate (no toleration)", .93,
+        graph,
+        verdict,
+        "scheduling.taint",
+        f"{where} taint {', '.join(keys[:3])}, which the pod does not tolerate (no toleration)",
+        0.93,
         first[0].states("spec.taints.key", first[1].key) if first else None,
         steps=("kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints",),
-    )  # fmt: skip
+    )
 
 
 def _node_trouble(graph: Graph, verdict: Verdict, node: Thing, taint: str) -> Finding:
     ready = node.condition("Ready")
     why = text(ready, "message") if taint.endswith(("ready", "unreachable")) else ""
     return _make(
-        graph, verdict, _NODE_TAINTS[taint],
-        f"node {node.name} is not usable, it carries taint {taint}{': ' + why if why else ''}", .93,
-        node.states("spec.taints.key", taint), blamed=node.key,
+        graph,
+        verdict,
+        _NODE_TAINTS[taint],
+        f"node {node.name} is not usable, it carries taint {taint}{': ' + why if why else ''}",
+        0.93,
+        node.states("spec.taints.key", taint),
+        blamed=node.key,
         steps=(f"kubectl describe node {node.name}",),
-    )  # fmt: skip
+    )
 
 
 def _matching(graph: Graph, pod: Pod) -> list[Thing]:
     """The nodes that the pod's node selector and required node affinity take."""
     terms = maps(
-        pod.thing.raw, "spec", "affinity", "nodeAffinity",
-        "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms",
-    )  # fmt: skip
+        pod.thing.raw,
+        "spec",
+        "affinity",
+        "nodeAffinity",
+        "requiredDuringSchedulingIgnoredDuringExecution",
+        "nodeSelectorTerms",
+    )
     return [
-        node for node in graph.facts.of_kind("Node")
+        node
+        for node in graph.facts.of_kind("Node")
         if pod.node_selector.items() <= node.labels.items()
         and (not terms or any(matches(term, node.labels) for term in terms))
-    ]  # fmt: skip
+    ]
 
 
 def _has_selector(pod: Pod) -> bool:
@@ -223,29 +251,46 @@ def _unschedulable(graph: Graph, verdict: Verdict) -> Finding:
     when = f" since {since}" if since else ""
     which = f"nodes {names(nodes)} are" if nodes else "the nodes that could take it are"
     return _make(
-        graph, verdict, "scheduling.node_unschedulable",
-        f"{which} cordoned (unschedulable){when}", .92,
+        graph,
+        verdict,
+        "scheduling.node_unschedulable",
+        f"{which} cordoned (unschedulable){when}",
+        0.92,
         nodes[0].states("spec.unschedulable", True) if nodes else None,
-        blamed=nodes[0].key if nodes else None, steps=("kubectl get nodes",),
-    )  # fmt: skip
+        blamed=nodes[0].key if nodes else None,
+        steps=("kubectl get nodes",),
+    )
 
 
 def _insufficient(graph: Graph, verdict: Verdict) -> Finding:
     wanted = [r for _, r in verdict.items if r.startswith("Insufficient") or "Too many pods" in r]
     nodes = _matching(graph, verdict.pod)
-    best = max((capacity(graph, n) for n in nodes if not is_control_plane(n)),
-               key=lambda c: (c.cpu, c.memory), default=None)  # fmt: skip
+    best = max(
+        (capacity(graph, n) for n in nodes if not is_control_plane(n)),
+        key=lambda c: (c.cpu, c.memory),
+        default=None,
+    )
     ever = [capacity(graph, n, allocatable=True) for n in nodes if not is_control_plane(n)]
     never = bool(ever) and all(shortage(verdict.pod, c) is not None for c in ever)
     free = f"; the node with most room has {best.words} free" if best else ""
     kind = "no node is ever large enough" if never else "no node has enough free"
     blamed, plugin = _device_plugin(graph, wanted)
     return _make(
-        graph, verdict, "scheduling.insufficient_resources",
-        f"{', '.join(dict.fromkeys(wanted))}: it requests {_requests(verdict.pod)} and {kind}{free}{plugin}",
-        .9, _request_quote(verdict.pod, wanted), blamed=blamed,
-        steps=("kubectl describe nodes", f"{kubectl('get', verdict.pod.thing.namespace)} pods -o wide"),
-    )  # fmt: skip
+        graph,
+        verdict,
+        "scheduling.insufficient_resources",
+        (
+            f"{', '.join(dict.fromkeys(wanted))}: it requests {_requests(verdict.pod)} and "
+            f"{kind}{free}{plugin}"
+        ),
+        0.9,
+        _request_quote(verdict.pod, wanted),
+        blamed=blamed,
+        steps=(
+            "kubectl describe nodes",
+            f"{kubectl('get', verdict.pod.thing.namespace)} pods -o wide",
+        ),
+    )
 
 
 def _requests(pod: Pod) -> str:
@@ -289,27 +334,39 @@ def _device_plugin(graph: Graph, wanted: list[str]) -> tuple[Key | None, str]:
 def _node_affinity(graph: Graph, verdict: Verdict) -> Finding:
     wanted = [f"{key}={value}" for key, value in verdict.pod.node_selector.items()]
     terms = maps(
-        verdict.pod.thing.raw, "spec", "affinity", "nodeAffinity",
-        "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms",
-    )  # fmt: skip
+        verdict.pod.thing.raw,
+        "spec",
+        "affinity",
+        "nodeAffinity",
+        "requiredDuringSchedulingIgnoredDuringExecution",
+        "nodeSelectorTerms",
+    )
     for term in terms:
         for each in maps(term, "matchExpressions"):
             wanted.append(
                 f"{text(each, 'key')} {text(each, 'operator')} {'|'.join(texts(each, 'values'))}"
             )
-    have = sorted({
-        f"{key}={node.labels[key]}" for node in graph.facts.of_kind("Node")
-        for key in verdict.pod.node_selector if key in node.labels
-    })  # fmt: skip
+    have = sorted(
+        {
+            f"{key}={node.labels[key]}"
+            for node in graph.facts.of_kind("Node")
+            for key in verdict.pod.node_selector
+            if key in node.labels
+        }
+    )
     also = f" (nodes have {', '.join(have[:4])})" if have else ""
     first = next(iter(verdict.pod.node_selector.items()), None)
     return _make(
-        graph, verdict, "scheduling.node_affinity",
-        f"no usable node has label {', '.join(wanted[:4]) or 'asked for'}, which its node selector or affinity "
-        f"requires{also}", .92,
+        graph,
+        verdict,
+        "scheduling.node_affinity",
+        f"no usable node has label {', '.join(wanted[:4]) or 'asked for'}, which its "
+        "node selector or affinity "
+        f"requires{also}",
+        0.92,
         verdict.pod.thing.states(f"spec.nodeSelector.{first[0]}", first[1]) if first else None,
         steps=("kubectl get nodes --show-labels",),
-    )  # fmt: skip
+    )
 
 
 def _pod_affinity(graph: Graph, verdict: Verdict) -> Finding:
@@ -320,29 +377,37 @@ def _pod_affinity(graph: Graph, verdict: Verdict) -> Finding:
     count = f"; {replicas} replicas are wanted, {len(placed)} are placed" if replicas else ""
     workers = _workers(graph)
     return _make(
-        graph, verdict, "scheduling.pod_affinity",
-        f"{reason.removeprefix('node(s) ')}{count}, and there are {len(workers)} worker nodes", .9,
+        graph,
+        verdict,
+        "scheduling.pod_affinity",
+        f"{reason.removeprefix('node(s) ')}{count}, and there are {len(workers)} worker nodes",
+        0.9,
         steps=(f"{kubectl('get', verdict.pod.thing.namespace)} pods -o wide",),
-    )  # fmt: skip
+    )
 
 
 def _host_port(graph: Graph, verdict: Verdict) -> Finding:
     mine = {number(p, "hostPort") for c in verdict.pod.containers for p in c.ports} - {None}
     holders = [
-        pod for pod in graph.pods
-        if pod.node and pod is not verdict.pod
+        pod
+        for pod in graph.pods
+        if pod.node
+        and pod is not verdict.pod
         and {number(p, "hostPort") for c in pod.containers for p in c.ports} & mine
-    ]  # fmt: skip
+    ]
     port = ", ".join(str(p) for p in sorted(p for p in mine if p is not None))
     by = f" by {', '.join(title(p.thing.key) for p in holders[:3])}" if holders else ""
     first = next((p for p in sorted(p for p in mine if p is not None)), None)
     return _make(
-        graph, verdict, "scheduling.host_port",
-        f"hostPort {port} is already taken{by} on every candidate node", .92,
+        graph,
+        verdict,
+        "scheduling.host_port",
+        f"hostPort {port} is already taken{by} on every candidate node",
+        0.92,
         verdict.pod.thing.states("ports.hostPort", first) if first else None,
         holders[0].thing.states("ports.hostPort", first) if holders else None,
         steps=("kubectl get pods -A -o wide",),
-    )  # fmt: skip
+    )
 
 
 def _gated(graph: Graph, pod: Pod) -> Finding:
@@ -350,14 +415,25 @@ def _gated(graph: Graph, pod: Pod) -> Finding:
     root = graph.root_of(pod)
     return found(
         "scheduling.gated",
-        f"{title(root)}: pod {pod.thing.name} is held back by scheduling gate {', '.join(gates)}, which "
+        f"{title(root)}: pod {pod.thing.name} is held back by scheduling gate "
+        f"{', '.join(gates)}, which "
         "nothing has removed (SchedulingGated).",
-        blamed=root, strength=.94, about=near_pods(graph, pod),
-        evidence=[pod.thing.states("reason", "SchedulingGated")
-                  if text(pod.thing.condition("PodScheduled"), "reason") == "SchedulingGated" else None,
-                  pod.thing.quote("spec", "schedulingGates", "name")],
-        steps=(f"{kubectl('get', pod.thing.namespace)} pod {pod.thing.name} -o jsonpath='{{.spec.schedulingGates}}'",),
-    )  # fmt: skip
+        blamed=root,
+        strength=0.94,
+        about=near_pods(graph, pod),
+        evidence=[
+            pod.thing.states("reason", "SchedulingGated")
+            if text(pod.thing.condition("PodScheduled"), "reason") == "SchedulingGated"
+            else None,
+            pod.thing.quote("spec", "schedulingGates", "name"),
+        ],
+        steps=(
+            (
+                f"{kubectl('get', pod.thing.namespace)} pod {pod.thing.name} -o "
+                f"jsonpath='{{.spec.schedulingGates}}'"
+            ),
+        ),
+    )
 
 
 def _rejected(graph: Graph, pod: Pod) -> Finding:
@@ -365,11 +441,19 @@ def _rejected(graph: Graph, pod: Pod) -> Finding:
     root = graph.root_of(pod)
     return found(
         "scheduling.node_affinity" if affinity else "scheduling.insufficient_resources",
-        f"{title(root)}: node {pod.node} rejected pod {pod.thing.name} with {pod.reason}: {pod.message}",
-        blamed=root, strength=.85, about=near_pods(graph, pod),
-        evidence=[pod.thing.states("status.reason", pod.reason), pod.thing.quote("status", "message")],
+        (
+            f"{title(root)}: node {pod.node} rejected pod {pod.thing.name} with "
+            f"{pod.reason}: {pod.message}"
+        ),
+        blamed=root,
+        strength=0.85,
+        about=near_pods(graph, pod),
+        evidence=[
+            pod.thing.states("status.reason", pod.reason),
+            pod.thing.quote("status", "message"),
+        ],
         steps=("kubectl describe nodes", get(root)),
-    )  # fmt: skip
+    )
 
 
 def _absent_node(graph: Graph, pod: Pod) -> Iterator[Finding]:
@@ -381,9 +465,12 @@ def _absent_node(graph: Graph, pod: Pod) -> Iterator[Finding]:
     yield found(
         "scheduling.node_affinity",
         f"{title(root)}: spec.nodeName names node {pod.node}, which does not exist{similar}.",
-        blamed=root, strength=.88, about=near_pods(graph, pod),
-        evidence=[pod.thing.states("spec.nodeName", pod.node)], steps=("kubectl get nodes", get(root)),
-    )  # fmt: skip
+        blamed=root,
+        strength=0.88,
+        about=near_pods(graph, pod),
+        evidence=[pod.thing.states("spec.nodeName", pod.node)],
+        steps=("kubectl get nodes", get(root)),
+    )
 
 
 def _preempted(graph: Graph) -> Iterator[Finding]:
@@ -412,6 +499,10 @@ def _preemption(
     return found(
         "scheduling.preempted",
         f"{title(root)}: pod {victim[2]} was preempted (removed from its node) for {by}.",
-        blamed=blamed, strength=.95, about=(victim, root), evidence=[quote, proof],
-        steps=("kubectl get priorityclass", get(blamed)), lasting=False,
-    )  # fmt: skip
+        blamed=blamed,
+        strength=0.95,
+        about=(victim, root),
+        evidence=[quote, proof],
+        steps=("kubectl get priorityclass", get(blamed)),
+        lasting=False,
+    )

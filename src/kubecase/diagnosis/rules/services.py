@@ -36,22 +36,32 @@ def _selector(graph: Graph, service: Thing) -> Iterator[Finding]:
         return
     pod, differing = near
     said = ", ".join(
-        f"{key}={value} (the pods have {key}={pod.labels[key]})" if key in pod.labels
-        else f"{key}={value} (the pods have no label {key})" for key, value in differing.items()
-    )  # fmt: skip
+        f"{key}={value} (the pods have {key}={pod.labels[key]})"
+        if key in pod.labels
+        else f"{key}={value} (the pods have no label {key})"
+        for key, value in differing.items()
+    )
     first = next(iter(differing.items()))
     root = graph.root_of(pod)
     yield found(
         "network.service_selector",
-        f"{service.title} has no endpoints: its selector asks for label {said}, so it matches no pod of {title(root)}.",
-        blamed=service.key, strength=.93, about=(service.key, *near_pods(graph, pod)), lasting=True,
+        (
+            f"{service.title} has no endpoints: its selector asks for label {said}, so it "
+            f"matches no pod of {title(root)}."
+        ),
+        blamed=service.key,
+        strength=0.93,
+        about=(service.key, *near_pods(graph, pod)),
+        lasting=True,
         evidence=[
             service.states(f"spec.selector.{first[0]}", first[1]),
-            pod.thing.states(f"metadata.labels.{first[0]}", pod.labels[first[0]]) if first[0] in pod.labels else None,
+            pod.thing.states(f"metadata.labels.{first[0]}", pod.labels[first[0]])
+            if first[0] in pod.labels
+            else None,
             graph.facts.trigger_quote(),
         ],
         steps=(f"{kubectl('get', service.namespace)} pods --show-labels", get(service.key)),
-    )  # fmt: skip
+    )
 
 
 def _nearest(
@@ -90,12 +100,20 @@ def _strangers(graph: Graph, service: Thing) -> Iterator[Finding]:
         label = next(iter(pairs(service.raw, "spec", "selector").items()))
         yield found(
             "network.service_selector",
-            f"The selector of {service.title} also takes pods of {title(root)}, which do not serve it: their labels match.",
-            blamed=service.key, strength=.85, about=(service.key,), lasting=True,
-            evidence=[service.states(f"spec.selector.{label[0]}", label[1]),
-                      pod.thing.states(f"metadata.labels.{label[0]}", label[1])],
+            (
+                f"The selector of {service.title} also takes pods of {title(root)}, which "
+                "do not serve it: their labels match."
+            ),
+            blamed=service.key,
+            strength=0.85,
+            about=(service.key,),
+            lasting=True,
+            evidence=[
+                service.states(f"spec.selector.{label[0]}", label[1]),
+                pod.thing.states(f"metadata.labels.{label[0]}", label[1]),
+            ],
             steps=(f"{kubectl('get', service.namespace)} pods --show-labels", get(service.key)),
-        )  # fmt: skip
+        )
         return
 
 
@@ -112,13 +130,21 @@ def _port(graph: Graph, service: Thing) -> Iterator[Finding]:
         have, quote, sure = wrong
         yield found(
             "network.service_port",
-            f"{service.title} sends port {text(port, 'port')} to targetPort {target}, but the pods of "
+            f"{service.title} sends port {text(port, 'port')} to targetPort {target}, "
+            "but the pods of "
             f"{title(graph.root_of(pod))} listen on {have}.",
-            blamed=service.key, strength=sure, about=(service.key, *near_pods(graph, pod)), lasting=True,
-            evidence=[service.states("targetPort", target) if "targetPort" in port else service.quote("spec", "ports", "port"),
-                      quote],
+            blamed=service.key,
+            strength=sure,
+            about=(service.key, *near_pods(graph, pod)),
+            lasting=True,
+            evidence=[
+                service.states("targetPort", target)
+                if "targetPort" in port
+                else service.quote("spec", "ports", "port"),
+                quote,
+            ],
             steps=(get(service.key), f"{kubectl('get', service.namespace)} endpointslices"),
-        )  # fmt: skip
+        )
         return
 
 
@@ -181,12 +207,16 @@ def _caller_ports(graph: Graph) -> Iterator[Finding]:
         root = graph.root_of(container.pod)
         yield found(
             "network.service_port",
-            f"{title(root)} calls {service.title} on port {backend.port}, which it does not have; it has port "
+            f"{title(root)} calls {service.title} on port {backend.port}, which it does "
+            "not have; it has port "
             f"{', '.join(str(p) for p in sorted(p for p in ports if p))}.",
-            blamed=service.key, strength=.85, about=(*near_pods(graph, container.pod), service.key),
-            evidence=[signal.quote(), service.quote("spec", "ports", "port")], lasting=True,
+            blamed=service.key,
+            strength=0.85,
+            about=(*near_pods(graph, container.pod), service.key),
+            evidence=[signal.quote(), service.quote("spec", "ports", "port")],
+            lasting=True,
             steps=(get(service.key), get(root)),
-        )  # fmt: skip
+        )
 
 
 def _balancer(graph: Graph, service: Thing) -> Iterator[Finding]:
@@ -195,9 +225,15 @@ def _balancer(graph: Graph, service: Thing) -> Iterator[Finding]:
     ):
         return
     events = graph.facts.events_of(
-        service.key, "SyncLoadBalancerFailed", "AllocationFailed", "CreatingLoadBalancerFailed", "FailedAllocation", "EnsureFailed",
-        "FailedBuildModel", "FailedDeployModel",
-    )  # fmt: skip
+        service.key,
+        "SyncLoadBalancerFailed",
+        "AllocationFailed",
+        "CreatingLoadBalancerFailed",
+        "FailedAllocation",
+        "EnsureFailed",
+        "FailedBuildModel",
+        "FailedDeployModel",
+    )
     age = graph.facts.age(service.created_at)
     if not events and (age is None or age < 300):
         return
@@ -208,22 +244,33 @@ def _balancer(graph: Graph, service: Thing) -> Iterator[Finding]:
     )
     yield found(
         "network.load_balancer",
-        f"The load balancer of {service.title} is not provisioned, it has no external address: {why}.",
-        blamed=service.key, strength=.93 if events else .75, about=(service.key,), lasting=True,
+        (
+            f"The load balancer of {service.title} is not provisioned, it has no external "
+            f"address: {why}."
+        ),
+        blamed=service.key,
+        strength=0.93 if events else 0.75,
+        about=(service.key,),
+        lasting=True,
         evidence=[*(e.quote() for e in events[:2]), service.states("spec.type", "LoadBalancer")],
         steps=(f"{kubectl('describe', service.namespace)} service {word(service.name)}",),
-    )  # fmt: skip
+    )
 
 
 def _ingress(graph: Graph, ingress: Thing) -> Iterator[Finding]:
     """What an Ingress refers to and what is not there."""
     facts = graph.facts
     class_ = text(ingress.raw, "spec", "ingressClassName") or text(
-        ingress.raw, "metadata", "annotations", "kubernetes.io/ingress.class")  # fmt: skip
+        ingress.raw, "metadata", "annotations", "kubernetes.io/ingress.class"
+    )
     classes = facts.of_kind("IngressClass")
     if class_ and classes and class_ not in {c.name for c in classes}:
-        yield _wrong(graph, ingress, f"names ingress class {class_}, which does not exist (there are: {names(classes)})",
-                     ingress.quote("spec", "ingressClassName"))  # fmt: skip
+        yield _wrong(
+            graph,
+            ingress,
+            f"names ingress class {class_}, which does not exist (there are: {names(classes)})",
+            ingress.quote("spec", "ingressClassName"),
+        )
     for backend in _backends(ingress):
         name = text(backend, "name")
         service = facts.thing("Service", ingress.namespace, name)
@@ -231,17 +278,28 @@ def _ingress(graph: Graph, ingress: Thing) -> Iterator[Finding]:
             if name and facts.of_kind("Service"):
                 near = graph.near("Service", ingress.namespace, name)
                 similar = f" (similar: {near.name})" if near else ""
-                yield _wrong(graph, ingress, f"sends requests to backend Service {name}, which does not exist{similar}",
-                             ingress.states("service.name", name))  # fmt: skip
+                yield _wrong(
+                    graph,
+                    ingress,
+                    f"sends requests to backend Service {name}, which does not exist{similar}",
+                    ingress.states("service.name", name),
+                )
             continue
         wanted = number(backend, "port", "number") or text(backend, "port", "name")
         ports = maps(service.raw, "spec", "ports")
         has = {number(p, "port") for p in ports} | {text(p, "name") for p in ports}
         if wanted and wanted not in has:
             told = ", ".join(text(p, "port") for p in ports)
-            yield _wrong(graph, ingress, f"sends requests to port {wanted} of Service {name}, which has only port {told}",
-                         ingress.states("service.port.number" if isinstance(wanted, int) else "service.port.name", wanted),
-                         service.quote("spec", "ports", "port"))  # fmt: skip
+            yield _wrong(
+                graph,
+                ingress,
+                f"sends requests to port {wanted} of Service {name}, which has only port {told}",
+                ingress.states(
+                    "service.port.number" if isinstance(wanted, int) else "service.port.name",
+                    wanted,
+                ),
+                service.quote("spec", "ports", "port"),
+            )
     for tls in maps(ingress.raw, "spec", "tls"):
         name = text(tls, "secretName")
         if (
@@ -268,15 +326,27 @@ def _backends(ingress: Thing) -> Iterator[Mapping[str, Any]]:
 
 def _wrong(graph: Graph, thing: Thing, what: str, *proof: Evidence | None) -> Finding:
     logs = [
-        log.quote(line) for pod in graph.pods for log in graph.facts.logs_of(pod.thing.namespace, pod.thing.name)
+        log.quote(line)
+        for pod in graph.pods
+        for log in graph.facts.logs_of(pod.thing.namespace, pod.thing.name)
         if pod.thing.namespace != thing.namespace
-        for line in [log.line_with(re.compile(re.escape(f"{thing.namespace}/")))] if line
-    ]  # fmt: skip
+        for line in [log.line_with(re.compile(re.escape(f"{thing.namespace}/")))]
+        if line
+    ]
     return found(
-        "network.ingress_misconfigured", f"{thing.title} {what}.", blamed=thing.key, strength=.92,
-        about=(thing.key, *_behind(graph, thing)), evidence=[*proof, *logs[:1], graph.facts.trigger_quote()], lasting=True,
-        steps=(get(thing.key), "kubectl get ingressclass", f"{kubectl('get', thing.namespace)} service"),
-    )  # fmt: skip
+        "network.ingress_misconfigured",
+        f"{thing.title} {what}.",
+        blamed=thing.key,
+        strength=0.92,
+        about=(thing.key, *_behind(graph, thing)),
+        evidence=[*proof, *logs[:1], graph.facts.trigger_quote()],
+        lasting=True,
+        steps=(
+            get(thing.key),
+            "kubectl get ingressclass",
+            f"{kubectl('get', thing.namespace)} service",
+        ),
+    )
 
 
 def _behind(graph: Graph, thing: Thing) -> Iterator[Key]:
@@ -296,6 +366,13 @@ def _route(graph: Graph, route: Thing) -> Iterator[Finding]:
             and text(condition, "status") == "False"
         ):
             said = text(condition, "message") or text(condition, "reason")
-            yield _wrong(graph, route, f"is not accepted as it is ({type_} is False, {text(condition, 'reason')}): {said[:240]}",
-                         route.states("message", said) if len(said) >= 4 else None)  # fmt: skip
+            yield _wrong(
+                graph,
+                route,
+                (
+                    f"is not accepted as it is ({type_} is False, "
+                    f"{text(condition, 'reason')}): {said[:240]}"
+                ),
+                route.states("message", said) if len(said) >= 4 else None,
+            )
             return

@@ -7,11 +7,11 @@ from kubecase.core.report import Evidence
 from kubecase.diagnosis.facts import Key, Thing, title
 from kubecase.diagnosis.finding import Finding, found, get, kubectl, near_pods, word
 from kubecase.diagnosis.graph import Graph, names
+from kubecase.diagnosis.logs import words_of
+from kubecase.diagnosis.mounts import claims_of, mount_of
 from kubecase.diagnosis.nodes import is_control_plane, is_cordoned
 from kubecase.diagnosis.pods import Container, Pod
 from kubecase.diagnosis.rules.scheduling import verdict_of
-from kubecase.diagnosis.logs import words_of
-from kubecase.diagnosis.mounts import claims_of, mount_of
 from kubecase.diagnosis.values import dig, maps, quantity, text, texts
 
 _CLASS = re.compile(
@@ -33,7 +33,8 @@ _ATTACH = re.compile(
     re.IGNORECASE,
 )
 _MOUNT = re.compile(
-    r"MountVolume\.(?:SetUp|MountDevice|WaitForAttach|NewMounter|Mount)|MapVolume|hostPath type check|"
+    r"MountVolume\.(?:SetUp|MountDevice|WaitForAttach|NewMounter|Mount)|MapVolume|"
+    r"hostPath type check|"
     r"not found in the list of registered CSI drivers",
     re.IGNORECASE,
 )
@@ -101,15 +102,24 @@ def _pending(graph: Graph, claim: Thing) -> Iterator[Finding]:
 
 
 def _claim(
-    graph: Graph, claim: Thing, category: str, what: str, strength: float, quotes: list[Evidence],
+    graph: Graph,
+    claim: Thing,
+    category: str,
+    what: str,
+    strength: float,
+    quotes: list[Evidence],
     *more: Evidence | None,
-) -> Finding:  # fmt: skip
+) -> Finding:
     return found(
-        category, f"{claim.title} {what}{_needed_by(graph, claim.key)}.", blamed=claim.key,
-        strength=strength, about=_users(graph, claim.key),
-        evidence=[*quotes, *more, claim.quote("status", "phase")], lasting=True,
+        category,
+        f"{claim.title} {what}{_needed_by(graph, claim.key)}.",
+        blamed=claim.key,
+        strength=strength,
+        about=_users(graph, claim.key),
+        evidence=[*quotes, *more, claim.quote("status", "phase")],
+        lasting=True,
         steps=(describe_claim(claim.key), "kubectl get storageclass", "kubectl get pv"),
-    )  # fmt: skip
+    )
 
 
 def describe_claim(claim: Key) -> str:
@@ -121,21 +131,38 @@ def _class(graph: Graph, claim: Thing, name: str, quotes: list[Evidence]) -> Fin
     exist = names(graph.facts.of_kind("StorageClass"))
     others = f" (there are: {exist})" if exist else ""
     return _claim(
-        graph, claim, "storage.class_missing",
-        f"names storage class (StorageClass) {name}, which does not exist{others}, so it is never provisioned", .96,
-        quotes, claim.quote("spec", "storageClassName"),
-    )  # fmt: skip
+        graph,
+        claim,
+        "storage.class_missing",
+        (
+            f"names storage class (StorageClass) {name}, which does not exist{others}, so "
+            "it is never provisioned"
+        ),
+        0.96,
+        quotes,
+        claim.quote("spec", "storageClassName"),
+    )
 
 
 def _provision(graph: Graph, claim: Thing, said: str, quotes: list[Evidence]) -> Finding:
     name = text(claim.raw, "spec", "storageClassName")
-    if "no volume plugin matched" in said or "not found" in said and "provisioner" in said:
-        return _claim(graph, claim, "storage.class_missing",
-                      f"has storage class {name}, whose provisioner does not exist: {said[:200]}", .85, quotes)  # fmt: skip
+    if "no volume plugin matched" in said or ("not found" in said and "provisioner" in said):
+        return _claim(
+            graph,
+            claim,
+            "storage.class_missing",
+            f"has storage class {name}, whose provisioner does not exist: {said[:200]}",
+            0.85,
+            quotes,
+        )
     return _claim(
-        graph, claim, "storage.provision_failed",
-        f"is not provisioned, the provisioner of storage class {name} fails: {said[:300]}", .95, quotes,
-    )  # fmt: skip
+        graph,
+        claim,
+        "storage.provision_failed",
+        f"is not provisioned, the provisioner of storage class {name} fails: {said[:300]}",
+        0.95,
+        quotes,
+    )
 
 
 def _no_provisioner(
@@ -146,17 +173,30 @@ def _no_provisioner(
     if age is not None and age < 120:
         return
     yield _claim(
-        graph, claim, "storage.class_missing",
-        f"waits for the external provisioner of storage class {name}, which does not act: {said[:200]}", .6, quotes,
-    )  # fmt: skip
+        graph,
+        claim,
+        "storage.class_missing",
+        (
+            f"waits for the external provisioner of storage class {name}, which does not "
+            f"act: {said[:200]}"
+        ),
+        0.6,
+        quotes,
+    )
 
 
 def _unbound(graph: Graph, claim: Thing, said: str, quotes: list[Evidence]) -> Finding:
     why, proof = _mismatch(graph, claim)
     told = f" ({said[:160]})" if said else ""
     return _claim(
-        graph, claim, "storage.pvc_unbound", f"finds no PersistentVolume to bind to{told}{why}", .94, quotes, *proof,
-    )  # fmt: skip
+        graph,
+        claim,
+        "storage.pvc_unbound",
+        f"finds no PersistentVolume to bind to{told}{why}",
+        0.94,
+        quotes,
+        *proof,
+    )
 
 
 def _mismatch(graph: Graph, claim: Thing) -> tuple[str, list[Evidence | None]]:
@@ -181,10 +221,17 @@ def _mismatch(graph: Graph, claim: Thing) -> tuple[str, list[Evidence | None]]:
                 volume.quote("spec", "claimRef", "name"),
             )
         elif text(volume.raw, "spec", "storageClassName") != wanted:
-            why = f"has storage class {text(volume.raw, 'spec', 'storageClassName') or '(none)'} instead of {wanted or '(none)'}"
+            why = (
+                "has storage class "
+                f"{text(volume.raw, 'spec', 'storageClassName') or '(none)'} instead of "
+                f"{wanted or '(none)'}"
+            )
             proof = volume.quote("spec", "storageClassName")
         elif not modes <= has:
-            why = f"offers access mode {', '.join(sorted(has))}, the claim wants {', '.join(sorted(modes))}"
+            why = (
+                f"offers access mode {', '.join(sorted(has))}, the claim wants "
+                f"{', '.join(sorted(modes))}"
+            )
             proof = volume.quote("spec", "accessModes")
         elif room < size:
             want = text(claim.raw, "spec", "resources", "requests", "storage")
@@ -221,13 +268,19 @@ def _absent_claim(graph: Graph, pod: Pod) -> Iterator[Finding]:
         similar = f" (similar: {near.name})" if near else ""
         yield found(
             "storage.pvc_missing",
-            f"{title(root)}: pod {pod.thing.name} mounts PersistentVolumeClaim {name}, which does not exist (not "
+            f"{title(root)}: pod {pod.thing.name} mounts PersistentVolumeClaim {name}, "
+            "which does not exist (not "
             f"found) in namespace {pod.thing.namespace}{similar}.",
-            blamed=key, strength=.94 if told or event else .7, about=near_pods(graph, pod),
-            evidence=[verdict.quote if verdict and told else None, event.quote() if event else None,
-                      pod.thing.states("persistentVolumeClaim.claimName", name)],
+            blamed=key,
+            strength=0.94 if told or event else 0.7,
+            about=near_pods(graph, pod),
+            evidence=[
+                verdict.quote if verdict and told else None,
+                event.quote() if event else None,
+                pod.thing.states("persistentVolumeClaim.claimName", name),
+            ],
             steps=(f"{kubectl('get', pod.thing.namespace)} pvc", get(root)),
-        )  # fmt: skip
+        )
 
 
 def _volume_events(graph: Graph, pod: Pod) -> Iterator[Finding]:
@@ -253,12 +306,18 @@ def _attach(graph: Graph, pod: Pod, said: str, quote: Evidence) -> Finding:
     claim = next((c for c in pod.claims), "")
     return found(
         "storage.attach_failed",
-        f"{title(root)}: the volume of pod {pod.thing.name}{f' (claim {claim})' if claim else ''} cannot be attached "
+        f"{title(root)}: the volume of pod {pod.thing.name}"
+        f"{f' (claim {claim})' if claim else ''} cannot be attached "
         f"to node {pod.node or 'any'}: {said[:240]}{by}.",
-        blamed=root, strength=.93, about=near_pods(graph, pod),
+        blamed=root,
+        strength=0.93,
+        about=near_pods(graph, pod),
         evidence=[quote, holder.thing.quote("spec", "nodeName") if holder else None],
-        steps=("kubectl get volumeattachment", f"{kubectl('get', pod.thing.namespace)} pods -o wide"),
-    )  # fmt: skip
+        steps=(
+            "kubectl get volumeattachment",
+            f"{kubectl('get', pod.thing.namespace)} pods -o wide",
+        ),
+    )
 
 
 def _holder(graph: Graph, pod: Pod, said: str) -> Pod | None:
@@ -285,10 +344,20 @@ def _mount(graph: Graph, pod: Pod, said: str, quote: Evidence) -> Finding:
     why = said.partition(" : ")[2] or said
     return found(
         "storage.mount_failed",
-        f"{title(root)}: volume {volume} of pod {pod.thing.name} cannot be mounted on node {pod.node}: {why[:300]}.",
-        blamed=root, strength=.92, about=near_pods(graph, pod), evidence=[quote],
-        steps=(f"{kubectl('describe', pod.thing.namespace)} pod {word(pod.thing.name)}", "kubectl get csidrivers", get(root)),
-    )  # fmt: skip
+        (
+            f"{title(root)}: volume {volume} of pod {pod.thing.name} cannot be mounted on "
+            f"node {pod.node}: {why[:300]}."
+        ),
+        blamed=root,
+        strength=0.92,
+        about=near_pods(graph, pod),
+        evidence=[quote],
+        steps=(
+            f"{kubectl('describe', pod.thing.namespace)} pod {word(pod.thing.name)}",
+            "kubectl get csidrivers",
+            get(root),
+        ),
+    )
 
 
 def _zone(graph: Graph, pod: Pod) -> Iterator[Finding]:
@@ -317,15 +386,23 @@ def _zone(graph: Graph, pod: Pod) -> Iterator[Finding]:
     )
     yield found(
         "storage.zone_conflict",
-        f"{title(root)}: pod {pod.thing.name} cannot be scheduled: its volume{' ' + volume.name if volume else ''} is "
+        f"{title(root)}: pod {pod.thing.name} cannot be scheduled: its "
+        f"volume{' ' + volume.name if volume else ''} is "
         f"{where} (volume node affinity conflict) and {why}.",
-        blamed=_to_free(pod, fit, claim) or root, strength=.94,
+        blamed=_to_free(pod, fit, claim) or root,
+        strength=0.94,
         about=near_pods(graph, pod),
-        evidence=[verdict.quote, volume.quote("spec", "nodeAffinity", "required", "nodeSelectorTerms",
-                                              "matchExpressions", "key") if volume else None,
-                  fit[0].states("spec.unschedulable", True) if fit and is_cordoned(fit[0]) else None],
+        evidence=[
+            verdict.quote,
+            volume.quote(
+                "spec", "nodeAffinity", "required", "nodeSelectorTerms", "matchExpressions", "key"
+            )
+            if volume
+            else None,
+            fit[0].states("spec.unschedulable", True) if fit and is_cordoned(fit[0]) else None,
+        ],
         steps=("kubectl get pv -o yaml", "kubectl get nodes -L topology.kubernetes.io/zone"),
-    )  # fmt: skip
+    )
 
 
 def _to_free(pod: Pod, fit: list[Thing], claim: Key | None) -> Key | None:
@@ -377,15 +454,24 @@ def _full(graph: Graph, container: Container) -> Iterator[Finding]:
     key = ("PersistentVolumeClaim", container.pod.thing.namespace, mount.name)
     claim = graph.facts.by_key.get(key)
     size = text(claim.raw if claim else None, "status", "capacity", "storage") or text(
-        claim.raw if claim else None, "spec", "resources", "requests", "storage")  # fmt: skip
+        claim.raw if claim else None, "spec", "resources", "requests", "storage"
+    )
     yield found(
         "storage.volume_full",
-        f"{title(key)}{f' ({size})' if size else ''}, mounted at {mount.path} by {title(root)}, is full (no space left): "
+        f"{title(key)}{f' ({size})' if size else ''}, mounted at {mount.path} by "
+        f"{title(root)}, is full (no space left): "
         f"{words_of(cause.line)[:180]}.",
-        blamed=key, strength=.94, about=(*about, key), lasting=True,
-        evidence=[cause.quote(), claim.quote("status", "capacity", "storage") if claim else None, container.state_quote()],
+        blamed=key,
+        strength=0.94,
+        about=(*about, key),
+        lasting=True,
+        evidence=[
+            cause.quote(),
+            claim.quote("status", "capacity", "storage") if claim else None,
+            container.state_quote(),
+        ],
         steps=(f"{kubectl('get', key[1])} pvc {word(key[2])}", get(root)),
-    )  # fmt: skip
+    )
 
 
 def _filling(graph: Graph) -> Iterator[Finding]:
@@ -396,9 +482,15 @@ def _filling(graph: Graph) -> Iterator[Finding]:
         return
     key = ("PersistentVolumeClaim", labels.get("namespace", ""), name)
     yield found(
-        "storage.volume_full", f"{title(key)} is full or nearly full.", blamed=key, strength=.85, about=(key,),
-        evidence=[graph.facts.trigger_quote()], steps=(describe_claim(key),), lasting=True,
-    )  # fmt: skip
+        "storage.volume_full",
+        f"{title(key)} is full or nearly full.",
+        blamed=key,
+        strength=0.85,
+        about=(key,),
+        evidence=[graph.facts.trigger_quote()],
+        steps=(describe_claim(key),),
+        lasting=True,
+    )
 
 
 def _denied(graph: Graph, container: Container) -> Iterator[Finding]:
@@ -410,17 +502,29 @@ def _denied(graph: Graph, container: Container) -> Iterator[Finding]:
             continue
         root = graph.root_of(container.pod)
         user = text(container.spec, "securityContext", "runAsUser") or text(
-            container.pod.thing.raw, "spec", "securityContext", "runAsUser")  # fmt: skip
+            container.pod.thing.raw, "spec", "securityContext", "runAsUser"
+        )
         group = text(container.pod.thing.raw, "spec", "securityContext", "fsGroup")
         who = f"user {user}" if user else "its user"
         without = "" if group else "; no fsGroup is set"
         yield found(
             "storage.permission_denied",
-            f"{title(root)}: container {container.name} runs as {who} and may not write the volume at {mount.path} "
+            f"{title(root)}: container {container.name} runs as {who} and may not write "
+            f"the volume at {mount.path} "
             f"({mount.kind} {mount.name}): permission denied{without}.",
-            blamed=root, strength=.94, about=near_pods(graph, container.pod),
-            evidence=[cause.quote(), container.pod.thing.states("securityContext.runAsUser", user) if user else None,
-                      container.state_quote()],
-            steps=(f"{kubectl('get', root[1])} {root[0].lower()} {word(root[2])} -o jsonpath='{{..securityContext}}'",),
-        )  # fmt: skip
+            blamed=root,
+            strength=0.94,
+            about=near_pods(graph, container.pod),
+            evidence=[
+                cause.quote(),
+                container.pod.thing.states("securityContext.runAsUser", user) if user else None,
+                container.state_quote(),
+            ],
+            steps=(
+                (
+                    f"{kubectl('get', root[1])} {root[0].lower()} {word(root[2])} -o "
+                    f"jsonpath='{{..securityContext}}'"
+                ),
+            ),
+        )
         return

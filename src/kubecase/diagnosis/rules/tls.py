@@ -50,10 +50,20 @@ def _expired(graph: Graph, certificate: Thing, secret: str) -> Finding:
     return found(
         "tls.cert_expired",
         f"{certificate.title} (Secret {secret}) expired at {until} and was not renewed{why}.",
-        blamed=certificate.key, strength=.95, about=_users(graph, certificate, secret), lasting=True,
-        evidence=[certificate.states("status.notAfter", until), certificate.quote("status", "conditions", "message"), *proof],
-        steps=(f"{kubectl('get', certificate.namespace)} certificate,certificaterequest", describe(certificate.key)),
-    )  # fmt: skip
+        blamed=certificate.key,
+        strength=0.95,
+        about=_users(graph, certificate, secret),
+        lasting=True,
+        evidence=[
+            certificate.states("status.notAfter", until),
+            certificate.quote("status", "conditions", "message"),
+            *proof,
+        ],
+        steps=(
+            f"{kubectl('get', certificate.namespace)} certificate,certificaterequest",
+            describe(certificate.key),
+        ),
+    )
 
 
 def _not_issued(graph: Graph, certificate: Thing, secret: str) -> Finding:
@@ -65,11 +75,22 @@ def _not_issued(graph: Graph, certificate: Thing, secret: str) -> Finding:
     return found(
         "tls.cert_not_issued",
         f"{certificate.title} was never issued{by}, so Secret {secret} does not exist{why}.",
-        blamed=certificate.key, strength=.96, about=_users(graph, certificate, secret), lasting=True,
-        evidence=[certificate.states("message", said) if said else certificate.quote("status", "conditions", "reason"), *proof,
-                  certificate.states("spec.secretName", secret) if secret else None],
-        steps=(f"{kubectl('describe', certificate.namespace)} certificaterequest", describe(certificate.key)),
-    )  # fmt: skip
+        blamed=certificate.key,
+        strength=0.96,
+        about=_users(graph, certificate, secret),
+        lasting=True,
+        evidence=[
+            certificate.states("message", said)
+            if said
+            else certificate.quote("status", "conditions", "reason"),
+            *proof,
+            certificate.states("spec.secretName", secret) if secret else None,
+        ],
+        steps=(
+            f"{kubectl('describe', certificate.namespace)} certificaterequest",
+            describe(certificate.key),
+        ),
+    )
 
 
 def _why_not(graph: Graph, certificate: Thing) -> tuple[str, list[Evidence | None]]:
@@ -157,18 +178,29 @@ def _from_log(graph: Graph, container: Container, signal: Signal) -> Finding:
         category = "tls.cert_untrusted"
         blamed = bundle or root
         by = f"; its CA bundle is {title(bundle)}" if bundle else ""
-        sentence = f"the certificate{what} is not trusted, its certificate authority (CA) is unknown or self-signed{by}"
+        sentence = (
+            f"the certificate{what} is not trusted, its certificate authority (CA) is "
+            f"unknown or self-signed{by}"
+        )
     return found(
-        category, f"{title(root)}: container {container.name} fails because {sentence}: {said}.", blamed=blamed, strength=.92,
-        about=near_pods(graph, container.pod), lasting=graph.facts.is_alert,
-        evidence=[signal.quote(), certificate.quote("spec", "dnsNames") if certificate else None, container.state_quote()],
+        category,
+        f"{title(root)}: container {container.name} fails because {sentence}: {said}.",
+        blamed=blamed,
+        strength=0.92,
+        about=near_pods(graph, container.pod),
+        lasting=graph.facts.is_alert,
+        evidence=[
+            signal.quote(),
+            certificate.quote("spec", "dnsNames") if certificate else None,
+            container.state_quote(),
+        ],
         steps=(f"{kubectl('get', container.pod.thing.namespace)} certificate,secret", get(root)),
-    )  # fmt: skip
+    )
 
 
 def _certificate_for(graph: Graph, host: str, container: Container) -> Thing | None:
     """The Certificate that serves a host, by its names or by what its Service is called."""
-    name = host.split(".")[0]
+    name = host.split(".", maxsplit=1)[0]
     for each in graph.facts.of_kind("Certificate"):
         names = set(texts(each.raw, "spec", "dnsNames"))
         if host and (host in names or name in {n.split(".")[0] for n in names}):
@@ -210,6 +242,13 @@ def _from_events(graph: Graph) -> Iterator[Finding]:
     ):
         for secret in graph.facts.of_kind("Secret"):
             if secret.name in said:
-                yield found("tls.cert_expired", f"The certificate in {secret.title} has expired.", blamed=secret.key, strength=.7,
-                            about=(secret.key,), evidence=[graph.facts.trigger_quote()], steps=(describe(secret.key),),
-                            lasting=True)  # fmt: skip
+                yield found(
+                    "tls.cert_expired",
+                    f"The certificate in {secret.title} has expired.",
+                    blamed=secret.key,
+                    strength=0.7,
+                    about=(secret.key,),
+                    evidence=[graph.facts.trigger_quote()],
+                    steps=(describe(secret.key),),
+                    lasting=True,
+                )

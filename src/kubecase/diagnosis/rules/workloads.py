@@ -42,13 +42,25 @@ def rule(graph: Graph) -> Iterator[Finding]:
 
 
 def _finding(
-    graph: Graph, thing: Thing, category: str, what: str, strength: float, *proof: Evidence | None,
-    about: tuple[Key, ...] = (), steps: tuple[str, ...] = (),
-) -> Finding:  # fmt: skip
+    graph: Graph,
+    thing: Thing,
+    category: str,
+    what: str,
+    strength: float,
+    *proof: Evidence | None,
+    about: tuple[Key, ...] = (),
+    steps: tuple[str, ...] = (),
+) -> Finding:
     return found(
-        category, f"{thing.title} {what}.", blamed=thing.key, strength=strength, about=(thing.key, *about),
-        evidence=proof, steps=(*steps, get(thing.key)), lasting=True,
-    )  # fmt: skip
+        category,
+        f"{thing.title} {what}.",
+        blamed=thing.key,
+        strength=strength,
+        about=(thing.key, *about),
+        evidence=proof,
+        steps=(*steps, get(thing.key)),
+        lasting=True,
+    )
 
 
 def _zero(graph: Graph, thing: Thing) -> Iterator[Finding]:
@@ -66,43 +78,75 @@ def _zero(graph: Graph, thing: Thing) -> Iterator[Finding]:
     behind = f", so Service {services[0].name} has no endpoints" if services else ""
     when = f" since {events[0].last:%Y-%m-%dT%H:%MZ}" if events and events[0].last else ""
     yield _finding(
-        graph, thing, "workload.scaled_to_zero", f"is scaled to 0 replicas{when}{behind}", .9,
-        thing.states("spec.replicas", 0), *(e.quote() for e in events[:1]), graph.facts.trigger_quote(),
-        about=tuple(s.key for s in services), steps=(describe(thing.key),),
-    )  # fmt: skip
+        graph,
+        thing,
+        "workload.scaled_to_zero",
+        f"is scaled to 0 replicas{when}{behind}",
+        0.9,
+        thing.states("spec.replicas", 0),
+        *(e.quote() for e in events[:1]),
+        graph.facts.trigger_quote(),
+        about=tuple(s.key for s in services),
+        steps=(describe(thing.key),),
+    )
 
 
 def _rollout(graph: Graph, thing: Thing) -> Iterator[Finding]:
     spec = thing.raw.get("spec")
     if dig(spec, "paused") is True:
         waiting = text(thing.condition("Progressing"), "reason") == "DeploymentPaused"
-        yield _finding(graph, thing, "workload.rollout_misconfigured",
-                       "is paused (spec.paused is true), so its new revision is not rolled out", .9,
-                       thing.states("spec.paused", True),
-                       thing.states("reason", "DeploymentPaused") if waiting else None)  # fmt: skip
+        yield _finding(
+            graph,
+            thing,
+            "workload.rollout_misconfigured",
+            "is paused (spec.paused is true), so its new revision is not rolled out",
+            0.9,
+            thing.states("spec.paused", True),
+            thing.states("reason", "DeploymentPaused") if waiting else None,
+        )
         return
     strategy = "updateStrategy" if thing.kind != "Deployment" else "strategy"
     behind = _is_behind(thing)
     partition = number(spec, strategy, "rollingUpdate", "partition") or 0
     wanted = number(spec, "replicas") or 1
     if partition > 0 and behind:
-        yield _finding(graph, thing, "workload.rollout_misconfigured",
-                       f"has partition {partition} of {wanted} replicas in its update strategy, which holds pods below that "
-                       "ordinal back at the old revision", .92,
-                       thing.states(f"spec.{strategy}.rollingUpdate.partition", partition),
-                       thing.quote("status", "updateRevision"))  # fmt: skip
+        yield _finding(
+            graph,
+            thing,
+            "workload.rollout_misconfigured",
+            f"has partition {partition} of {wanted} replicas in its update strategy, "
+            "which holds pods below that "
+            "ordinal back at the old revision",
+            0.92,
+            thing.states(f"spec.{strategy}.rollingUpdate.partition", partition),
+            thing.quote("status", "updateRevision"),
+        )
     elif text(spec, strategy, "type") == "OnDelete" and behind:
-        yield _finding(graph, thing, "workload.rollout_misconfigured",
-                       "has update strategy OnDelete, so its pods keep the old revision until somebody deletes them", .92,
-                       thing.states(f"spec.{strategy}.type", "OnDelete"), thing.quote("status", "updateRevision"))  # fmt: skip
+        yield _finding(
+            graph,
+            thing,
+            "workload.rollout_misconfigured",
+            (
+                "has update strategy OnDelete, so its pods keep the old revision until "
+                "somebody deletes them"
+            ),
+            0.92,
+            thing.states(f"spec.{strategy}.type", "OnDelete"),
+            thing.quote("status", "updateRevision"),
+        )
     else:
         surge, unavailable = (
             text(spec, strategy, "rollingUpdate", f) for f in ("maxSurge", "maxUnavailable")
         )
         if surge in {"0", "0%"} and unavailable in {"0", "0%"}:
-            yield _finding(graph, thing, "workload.rollout_misconfigured",
-                           "has maxSurge 0 and maxUnavailable 0, so that no pod can ever be replaced", .85,
-                           thing.states(f"spec.{strategy}.rollingUpdate.maxUnavailable", unavailable))  # fmt: skip
+            yield _finding(
+                graph,
+                thing,
+                "workload.rollout_misconfigured",
+                "has maxSurge 0 and maxUnavailable 0, so that no pod can ever be replaced",
+                0.85,
+                thing.states(f"spec.{strategy}.rollingUpdate.maxUnavailable", unavailable),
+            )
 
 
 def _is_behind(thing: Thing) -> bool:
@@ -130,40 +174,76 @@ def _deadline(graph: Graph, job: Thing) -> Iterator[Finding]:
     root = graph.root(job.key)
     yield found(
         "workload.job_deadline",
-        f"{job.title} was stopped because it was active longer than its deadline (DeadlineExceeded, "
+        f"{job.title} was stopped because it was active longer than its deadline "
+        "(DeadlineExceeded, "
         f"activeDeadlineSeconds {limit}).",
-        blamed=job.key, strength=.9, about=(job.key, root),
-        evidence=[*(e.quote() for e in events[:1]), job.states("reason", "DeadlineExceeded") if failed else None,
-                  job.quote("spec", "activeDeadlineSeconds")],
-        steps=(get(job.key),), lasting=True,
-    )  # fmt: skip
+        blamed=job.key,
+        strength=0.9,
+        about=(job.key, root),
+        evidence=[
+            *(e.quote() for e in events[:1]),
+            job.states("reason", "DeadlineExceeded") if failed else None,
+            job.quote("spec", "activeDeadlineSeconds"),
+        ],
+        steps=(get(job.key),),
+        lasting=True,
+    )
 
 
 def _cron(graph: Graph, cron: Thing) -> Iterator[Finding]:
     if dig(cron.raw, "spec", "suspend") is True:
-        yield _finding(graph, cron, "workload.cron_not_running", "does not run, it is suspended (spec.suspend is true)", .92,
-                       cron.states("spec.suspend", True), cron.quote("status", "lastScheduleTime"))  # fmt: skip
+        yield _finding(
+            graph,
+            cron,
+            "workload.cron_not_running",
+            "does not run, it is suspended (spec.suspend is true)",
+            0.92,
+            cron.states("spec.suspend", True),
+            cron.quote("status", "lastScheduleTime"),
+        )
         return
     for event in graph.facts.events_of(cron.key, *_CRON):
         active = ", ".join(text(a, "name") for a in maps(cron.raw, "status", "active"))
         policy = text(cron.raw, "spec", "concurrencyPolicy")
-        why = f"concurrencyPolicy {policy} and Job {active or 'before'} is still active" if event.reason == "JobAlreadyActive" \
-            else event.message[:200]  # fmt: skip
-        yield _finding(graph, cron, "workload.cron_not_running", f"does not start new Jobs ({event.reason}): {why}", .93,
-                       event.quote(), cron.quote("spec", "concurrencyPolicy") if event.reason == "JobAlreadyActive" else
-                       cron.quote("spec", "schedule"),
-                       about=tuple(("Job", cron.namespace, text(a, "name")) for a in maps(cron.raw, "status", "active")),
-                       steps=(f"{kubectl('get', cron.namespace)} cronjobs,jobs",))  # fmt: skip
+        why = (
+            f"concurrencyPolicy {policy} and Job {active or 'before'} is still active"
+            if event.reason == "JobAlreadyActive"
+            else event.message[:200]
+        )
+        yield _finding(
+            graph,
+            cron,
+            "workload.cron_not_running",
+            f"does not start new Jobs ({event.reason}): {why}",
+            0.93,
+            event.quote(),
+            cron.quote("spec", "concurrencyPolicy")
+            if event.reason == "JobAlreadyActive"
+            else cron.quote("spec", "schedule"),
+            about=tuple(
+                ("Job", cron.namespace, text(a, "name")) for a in maps(cron.raw, "status", "active")
+            ),
+            steps=(f"{kubectl('get', cron.namespace)} cronjobs,jobs",),
+        )
         return
     active = maps(cron.raw, "status", "active")
     if active and text(cron.raw, "spec", "concurrencyPolicy") == "Forbid":
         job = graph.facts.thing("Job", cron.namespace, text(active[0], "name"))
         age = graph.facts.age(job.created_at) if job else None
         if job is not None and age is not None and age > 6 * 3600:
-            yield _finding(graph, cron, "workload.cron_not_running",
-                           f"starts no new Job: concurrencyPolicy Forbid, and Job {job.name} is active since {age / 3600:.0f} hours", .85,
-                           cron.states("spec.concurrencyPolicy", "Forbid"), job.quote("status", "startTime"),
-                           about=(job.key,))  # fmt: skip
+            yield _finding(
+                graph,
+                cron,
+                "workload.cron_not_running",
+                (
+                    f"starts no new Job: concurrencyPolicy Forbid, and Job {job.name} is "
+                    f"active since {age / 3600:.0f} hours"
+                ),
+                0.85,
+                cron.states("spec.concurrencyPolicy", "Forbid"),
+                job.quote("status", "startTime"),
+                about=(job.key,),
+            )
 
 
 def _budget(graph: Graph) -> Iterator[Finding]:
@@ -194,14 +274,25 @@ def _budget(graph: Graph) -> Iterator[Finding]:
         healthy = number(budget.raw, "status", "currentHealthy")
         yield found(
             "workload.pdb_blocked",
-            f"{budget.title} allows no disruption ({rule_}, {healthy} healthy pods, disruptionsAllowed 0), so pods cannot be "
+            f"{budget.title} allows no disruption ({rule_}, {healthy} healthy pods, "
+            "disruptionsAllowed 0), so pods cannot be "
             "evicted and the drain does not end.",
-            blamed=budget.key, strength=.93, lasting=True,
-            about=(budget.key, *(p.thing.key for p in pods), *(e.about for e in mine), *(("Node", "", p.node) for p in pods if p.node)),
-            evidence=[*(e.quote() for e in mine[:1]), budget.states("status.disruptionsAllowed", 0),
-                      budget.quote("spec", "minAvailable") or budget.quote("spec", "maxUnavailable")],
+            blamed=budget.key,
+            strength=0.93,
+            lasting=True,
+            about=(
+                budget.key,
+                *(p.thing.key for p in pods),
+                *(e.about for e in mine),
+                *(("Node", "", p.node) for p in pods if p.node),
+            ),
+            evidence=[
+                *(e.quote() for e in mine[:1]),
+                budget.states("status.disruptionsAllowed", 0),
+                budget.quote("spec", "minAvailable") or budget.quote("spec", "maxUnavailable"),
+            ],
             steps=(f"{kubectl('get', budget.namespace)} poddisruptionbudget",),
-        )  # fmt: skip
+        )
 
 
 def _terminating(graph: Graph, thing: Thing) -> Iterator[Finding]:
@@ -226,18 +317,41 @@ def _terminating(graph: Graph, thing: Thing) -> Iterator[Finding]:
     ]
     if thing.kind == "Namespace" and text(thing.raw, "status", "phase") == "Terminating" and stuck:
         said = text(stuck[-1], "message")
-        yield _finding(graph, thing, "lifecycle.stuck_terminating", f"cannot be deleted, it is stuck Terminating: {said[:240]}", .88,
-                       thing.states("message", said) if said else None, thing.states("status.phase", "Terminating"),
-                       steps=("kubectl api-resources --verbs=list --namespaced -o name",))  # fmt: skip
+        yield _finding(
+            graph,
+            thing,
+            "lifecycle.stuck_terminating",
+            f"cannot be deleted, it is stuck Terminating: {said[:240]}",
+            0.88,
+            thing.states("message", said) if said else None,
+            thing.states("status.phase", "Terminating"),
+            steps=("kubectl api-resources --verbs=list --namespaced -o name",),
+        )
     elif age is not None and age > 600 and finalizers and finalizers != ["kubernetes"]:
-        yield _finding(graph, thing, "lifecycle.stuck_terminating",
-                       f"is being deleted since {age / 60:.0f} minutes, but keeps finalizer {finalizers[0]}, which no controller "
-                       "removes", .92, thing.quote("metadata", "deletionTimestamp"),
-                       Evidence(source=thing.source, quote=finalizers[0]),
-                       about=(("Namespace", "", thing.namespace),) if thing.namespace else ())  # fmt: skip
+        yield _finding(
+            graph,
+            thing,
+            "lifecycle.stuck_terminating",
+            f"is being deleted since {age / 60:.0f} minutes, but keeps finalizer "
+            f"{finalizers[0]}, which no controller "
+            "removes",
+            0.92,
+            thing.quote("metadata", "deletionTimestamp"),
+            Evidence(source=thing.source, quote=finalizers[0]),
+            about=(("Namespace", "", thing.namespace),) if thing.namespace else (),
+        )
     elif thing.kind == "Pod" and age is not None and age > 600:
         grace = number(thing.raw, "metadata", "deletionGracePeriodSeconds") or 30
         if age > grace + 300:
-            yield _finding(graph, thing, "lifecycle.stuck_terminating",
-                           f"is Terminating since {age / 60:.0f} minutes, longer than its grace period of {grace} s", .7,
-                           thing.quote("metadata", "deletionTimestamp"), about=(graph.root(thing.key),))  # fmt: skip
+            yield _finding(
+                graph,
+                thing,
+                "lifecycle.stuck_terminating",
+                (
+                    f"is Terminating since {age / 60:.0f} minutes, longer than its grace "
+                    f"period of {grace} s"
+                ),
+                0.7,
+                thing.quote("metadata", "deletionTimestamp"),
+                about=(graph.root(thing.key),),
+            )
