@@ -63,7 +63,7 @@ _USER_FLAG = re.compile(
 _SCHEME = re.compile(r"(?i)\b(?:bearer|basic)\s{1,4}([A-Za-z0-9._~+/=-]{8,}+)")
 
 _HEAD = re.compile(
-    r"""(?<![\w.-])(?P<flag>-{0,2}+)(?P<name>[A-Za-z_.][\w.-]{0,199}+)
+    r"""(?<![\w.-])(?:(?<=\\)[nrt])?+(?P<flag>-{0,2}+)(?P<name>[A-Za-z_.][\w.-]{0,199}+)
         (?P<sep> (?P<quote>\\{0,4}["'])?+ [ \t]{0,8}+ (?P<op>:=|=>|[=:]) [ \t]{0,40}+
                | (?<=[a-zA-Z0-9])> | [ \t]++ (?!-) )""",
     re.VERBOSE | re.ASCII,

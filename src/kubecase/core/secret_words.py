@@ -114,8 +114,9 @@ _PROSE_WORDS = (
 _PROSE = frozenset(_PROSE_WORDS.split())
 
 _PLACEHOLDER = re.compile(
-    r"\[?redacted\]?|\(?sensitive(?: value)?\)?|[*x•.#-]{3,}|<[^<>]*>?|\$\{[^}]*\}?|\$\([^)]*\)?"
-    r"|\$[A-Za-z_]\w*|\{\{.*|%[sdvq]|%\([a-z]+\)s|\{[\w.]*\}|[|>&*{\[]|[|>][+-]|\{\}|\[\]|!\w*",
+    r"(?:(?:bearer|basic|token|digest)\s+)?\[?redacted\]?|\(?sensitive(?: value)?\)?"
+    r"|[*x•.#-]{3,}|<[^<>]*>?|\$\{[^}]*\}?|\$\([^)]*\)?"
+    r"|\$[A-Za-z_]\w*|\{\{.*|%[sdvq]|%\([a-z]+\)s|\{[\w.:]*\}|[|>&*{\[]|[|>][+-]|\{\}|\[\]|!\w*",
     re.IGNORECASE | re.ASCII,
 )
 _OBJECT_NAME = re.compile(
@@ -130,12 +131,14 @@ def is_harmless(value: str, kind: Kind) -> bool:
     """Whether `value`, found under a name of `kind`, is plainly no secret."""
     if len(value) > 300:
         return False
-    bare = value.strip().strip(".,;:!?")
+    bare = value.strip().strip(".,;:!?`")
+    if len(bare) < 4 and not any(c.isalnum() for c in bare):
+        return True
     if not bare or bare.lower() in _PROSE or _PLACEHOLDER.fullmatch(value.strip()):
         return True
     if _FILE.fullmatch(bare) or _REFERENCE_VALUE.fullmatch(bare):
         return True
-    if kind <= Kind.TOKEN and _SMALL_NUMBER.fullmatch(bare):
+    if kind <= Kind.TOKEN and (_SMALL_NUMBER.fullmatch(bare) or bare.count(" ") >= 3):
         return True
     if kind is Kind.NOT_A_NAME:
         return _OBJECT_NAME.fullmatch(bare) is not None and not _mixed(bare)
@@ -150,12 +153,13 @@ def _mixed(name: str) -> bool:
     )
 
 
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _RANDOM_LOOK = re.compile(r"[A-Za-z0-9+/_=.~%-]{12,}")
 
 
 def looks_random(value: str) -> bool:
-    """Whether `value` is long, of token characters, and mixes digits or both cases."""
-    if _RANDOM_LOOK.fullmatch(value) is None:
+    """Whether `value` is long, of token characters, mixes digits or cases, and is no UUID."""
+    if _RANDOM_LOOK.fullmatch(value) is None or _UUID.fullmatch(value):
         return False
     kinds = (
         any(c.isdigit() for c in value)

@@ -89,7 +89,6 @@ def _outcome(report: "FinalReport", answer: dict[str, Any] | None) -> dict[str, 
         "words": _words(investigation),
         "error": None if ended_well else investigation.error,
         "partial": has_answer and not ended_well,
-        "rests_on": "agent" if answer and investigation.agent != BUILTIN else "built-in rules",
         "duration": duration_words(_seconds(investigation)),
     }
 
