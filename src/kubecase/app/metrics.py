@@ -58,7 +58,16 @@ class RuntimeMetrics:
     """
 
     def __init__(self, *, clusters: Iterable[str] = ()) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        from prometheus_client import (
+            CollectorRegistry,
+            Counter,
+            Gauge,
+            Histogram,
+            disable_created_metrics,
+        )
+
+        # Moments of creation as series of their own are in no document and on no dashboard.
+        disable_created_metrics()
 
         self.registry = CollectorRegistry()
         self._clusters = frozenset(clusters)
