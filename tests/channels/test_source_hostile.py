@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kubecase.channels.sources import FaultInput, faults_in, load_intake
 from kubecase.channels.sources.intake import MAX_MESSAGE, UNDERSTOOD, Arrival
 from kubecase.channels.sources.mapping import MAX_PAYLOAD
+from kubecase.clusters.untrusted import parse_documents
 from kubecase.core.errors import FaultRejected
 
 NOW = datetime(2026, 1, 2, 4, 0, 0, tzinfo=UTC)
@@ -249,3 +250,44 @@ def test_nearly_right_payloads_are_no_exception(value: dict[str, Any]) -> None:
     """Payloads that look like a fault but hold other types are refused in words."""
     with suppress(FaultRejected):
         assert faults_in(json.dumps(value).encode(), ARRIVAL).form
+
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "faults"
+STREAM = b"".join(
+    json.dumps({"type": change, "object": json.loads(path.read_bytes())}).encode()
+    for change, path in (
+        ("ADDED", EXAMPLES / "node-unhealthy-event.json"),
+        ("MODIFIED", EXAMPLES / "job-failure-event-v1.json"),
+    )
+)
+SEEDS = [path.read_bytes() for path in sorted(EXAMPLES.glob("*.json"))] + [STREAM]
+
+
+def paths_in(value: Any, so_far: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner: Any = ()
+    if isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    return [so_far, *(path for key, each in inner for path in paths_in(each, (*so_far, key)))]
+
+
+def changed(value: Any, path: tuple[Any, ...], replacement: Any) -> Any:
+    if not path:
+        return replacement
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = changed(value[path[0]], path[1:], replacement)
+    return copy
+
+
+@given(data=st.data())
+@settings(max_examples=250, deadline=None)
+def test_a_good_payload_with_one_wrong_value_is_no_exception(data: st.DataObject) -> None:
+    """Each form with anything at all in one of its places is a fault or refused in words."""
+    values = [value for value, _, _ in parse_documents(data.draw(st.sampled_from(SEEDS)).decode())]
+    path = data.draw(st.sampled_from(paths_in(values)[1:]))
+    broken = changed(values, path, data.draw(VALUES))
+
+    with suppress(FaultRejected):
+        intake = faults_in(b"\n".join(json.dumps(each).encode() for each in broken), ARRIVAL)
+        assert all(each.fault.resource.name for each in intake.faults)

@@ -16,6 +16,7 @@ from kubecase.channels.sources.intake import (
     mapping_of,
     moment_of,
     rejected,
+    text_of,
 )
 from kubecase.channels.sources.kubecase_fault import fault_from_kubecase
 from kubecase.channels.sources.mcp_fault import fault_from_mcp
