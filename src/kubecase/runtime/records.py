@@ -1,8 +1,10 @@
-"""The run directory: what the shim and its supervisors leave there, and reading it again."""
+"""The run directory: what is placed there before the start, and what the shim leaves."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,104 +12,142 @@ from typing import Any
 from kubecase.core.errors import RuntimeUnavailable
 from kubecase.core.model import Cause, Command, Exit
 from kubecase.core.ports import Started
+from kubecase.runtime.shim.kernel import boot_id, process_stat
+from kubecase.runtime.shim.record import write_all, write_record
 
-NOTES = (
-    (
-        "the agent has the rights of the user that runs kubecase: it can read that user's files, "
-        "reach the network, and signal and inspect that user's other processes"
-    ),
-    "memory is not limited for the agent as a whole",
-)
+PRIVATE = "private"
+REQUEST, STARTED, EXIT = "request", "started", "exit"
 MAX_RECORD = 1 << 20
 
 
-def create(run_dir: Path, command: Command) -> None:
-    """Make the run directory, 0700 under any umask, with the request and the private files.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A process beyond doubt: a pid means something only with a start time, within one boot."""
 
-    The request is kept without environment values and without the bytes for standard input.
-    Raises RuntimeUnavailable if it exists or cannot be made.
+    pid: int
+    start: int
+    boot: str
+
+    def is_alive(self) -> bool:
+        """Whether it exists and has not ended; one that nobody has reaped yet has ended."""
+        stat = process_stat(self.pid) if self.boot == boot_id() else None
+        return stat is not None and stat.start == self.start and not stat.is_dead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRecord:
+    """The record `started`."""
+
+    agent: Process
+    shim: Process
+    started: Started
+
+
+def create_run_dir(run_dir: Path, private_files: Mapping[str, bytes]) -> None:
+    """Make the directory, 0700 whatever the umask, and place the private files in it, 0600.
+
+    Raises RuntimeUnavailable if it exists or cannot be written.
     """
-    try:
+    for name in private_files:
+        if "/" in name or name in {"", ".", ".."}:
+            raise ValueError(f"{name!r} is not the name of a private file")
+    with _told_to_the_operator(run_dir):
         run_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        run_dir.mkdir(mode=0o700)
-        run_dir.chmod(0o700)
-        private = run_dir / "private"
-        private.mkdir(mode=0o700)
-        private.chmod(0o700)
-        for name, content in command.private_files.items():
-            if "/" in name or name in {"", ".", ".."}:
-                raise ValueError(f"{name!r} is not the name of a private file")
-            _write(private / name, content)
-        request = {
+        private = run_dir / PRIVATE
+        for directory in (run_dir, private):
+            directory.mkdir(mode=0o700)
+            directory.chmod(0o700)
+        for name, content in private_files.items():
+            handle = os.open(private / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                os.fchmod(handle, 0o600)
+                write_all(handle, content)
+            finally:
+                os.close(handle)
+
+
+def write_request(run_dir: Path, command: Command, request: Mapping[str, Any]) -> None:
+    """Record what is about to be run, without values of the environment and without the input."""
+    _write(
+        run_dir,
+        REQUEST,
+        {
             "argv": list(command.argv),
             "cwd": str(command.cwd),
             "environment": sorted(command.environment),
             "stdin_bytes": len(command.stdin),
-            "stop_signal": command.stop_signal,
-        }
-        _write(run_dir / "request", json.dumps(request).encode() + b"\n")
+            "private_files": sorted(command.private_files),
+            "limits": request["limits"],
+            "rlimits": request["rlimits"],
+            "isolation": request["isolation"],
+        },
+    )
+
+
+def write_exit(run_dir: Path, exit: Exit) -> None:
+    """Record an end that no shim recorded. Raises RuntimeUnavailable."""
+    values = {field: getattr(exit, field) for field in Exit.__slots__}
+    _write(run_dir, EXIT, {**values, "cause": str(exit.cause)})
+
+
+def read_started(run_dir: Path) -> StartRecord | None:
+    """The record of the start; None if there is none, or none that makes sense."""
+    try:
+        record = _read(run_dir, STARTED)
+        boot = str(record["boot_id"])
+        return StartRecord(
+            agent=Process(pid=int(record["pid"]), start=int(record["start"]), boot=boot),
+            shim=Process(pid=int(record["shim_pid"]), start=int(record["shim_start"]), boot=boot),
+            started=Started(
+                pid=int(record["pid"]),
+                at=datetime.fromisoformat(record["at"]).astimezone(UTC),
+                isolation=str(record["isolation"]),
+                notes=tuple(map(str, record["notes"])),
+            ),
+        )
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return None
+
+
+def read_exit(run_dir: Path) -> Exit | None:
+    """The record of the end; None if there is none, or none that makes sense."""
+    try:
+        record = _read(run_dir, EXIT)
+        return Exit(
+            cause=Cause(record["cause"]),
+            code=record["code"],
+            signal=record["signal"],
+            seconds=float(record["seconds"]),
+            clean=record["clean"] is True,
+            leftover=int(record["leftover"]),
+            error=record["error"],
+        )
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _read(run_dir: Path, name: str) -> Any:
+    handle = os.open(run_dir / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb") as file:
+        return json.loads(file.read(MAX_RECORD))
+
+
+def _write(run_dir: Path, name: str, values: Mapping[str, object]) -> None:
+    with _told_to_the_operator(run_dir):
+        directory = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            write_record(directory, name, values)
+        finally:
+            os.close(directory)
+
+
+@contextmanager
+def _told_to_the_operator(run_dir: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RuntimeUnavailable(
-            f"cannot make the run directory {run_dir}: {error.strerror}",
-            hint="Each attempt has one of its own, below the data directory; look at it by hand.",
+            f"cannot use the run directory {run_dir}: {error.strerror}",
+            hint="Each run has one of its own below the data directory; is there space, may it be "
+            "written, and is it not there already?",
         ) from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with open(handle, "wb") as file:
-        os.fchmod(handle, 0o600)
-        file.write(content)
-
-
-def read(run_dir: Path, name: str) -> dict[str, Any] | None:
-    """The record `name` (`started` or `exit`), None if there is none."""
-    try:
-        with open(run_dir / name, "rb") as file:
-            value = json.loads(file.read(MAX_RECORD))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def exit_of(record: Mapping[str, Any]) -> Exit:
-    """The end that a shim put on record."""
-    return Exit(
-        cause=Cause(record["cause"]),
-        code=record["code"],
-        signal=record["signal"],
-        seconds=record["seconds"],
-        clean=record["clean"],
-        leftover=record["leftover"],
-        error=record["error"],
-    )
-
-
-def started_of(record: Mapping[str, Any]) -> Started:
-    """The start that a shim put on record."""
-    return Started(
-        pid=record["pid"],
-        at=datetime.fromtimestamp(record["at"], UTC),
-        isolation=record["isolation"],
-        notes=NOTES,
-    )
-
-
-def boot_id() -> str:
-    """What tells this boot of the machine from any other."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def start_time(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat, None if there is no such process, or only its remains."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].split()
-    except (OSError, IndexError):
-        return None
-    return None if fields[0] == b"Z" else int(fields[19])
-
-
-def is_alive(record: Mapping[str, Any], who: str) -> bool:
-    """Whether the process that the start record calls `who` (`shim` or `agent`) still exists."""
-    pid, start = ("shim_pid", "shim_start") if who == "shim" else ("pid", "start")
-    return bool(record["boot_id"] == boot_id() and start_time(record[pid]) == record[start])

@@ -1,14 +1,13 @@
-"""The supervising side: starts a shim for each command, follows its files, waits for its word."""
+"""The supervising side: starts a shim for each command, follows its files, waits for its end."""
 
-import json
+import asyncio
 import os
 import signal
-import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,25 +16,39 @@ import anyio
 from kubecase.core.errors import RuntimeUnavailable
 from kubecase.core.model import Cause, Command, Exit, Limits
 from kubecase.core.ports import Stop, Watcher
-from kubecase.runtime import records
+from kubecase.runtime import launch, records
+from kubecase.runtime.remnants import kill_session
 from kubecase.runtime.tail import Tail, interleaved, stored_lines
 
 Policy = Literal["die_with_me", "survive"]
-SHIM = Path(__file__).with_name("shim_main.py")
-POLL_SECONDS = 0.1
-KILL_SECONDS = 15.0
+
+NOTES = (
+    "same user: the agent may signal and inspect any process of the user that runs it",
+    "files: the agent may read and write whatever that user may",
+    "network: the agent may reach whatever this host reaches",
+    "memory: bounded for each process, not for the agent as a whole",
+    "foreign daemons: what the agent has another program start for it is not found",
+)
+"""What this layer does not defend against; stands in each run's record."""
+
+START_RECORD_SECONDS = 5.0
+POLL_SECONDS = 0.05
+END_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRuntime:
     """Runs a command as a process of this user, under a shim of its own.
 
-    With `die_with_me` the shim ends the agent when this process is gone; with `survive` it goes on
-    and leaves its record. `python` is the interpreter of the shim.
+    With `die_with_me` the shim ends the agent when this process is gone; with `survive` the run
+    goes on and leaves its record. `python` is the interpreter of the shim. `open_files` and
+    `data_bytes` are limits for each process of the agent.
     """
 
     policy: Policy = "die_with_me"
     python: str = sys.executable
+    open_files: int = 4096
+    data_bytes: int = 4 * 1024**3
 
     @property
     def name(self) -> str:
@@ -46,210 +59,235 @@ class ProcessRuntime:
         self, command: Command, limits: Limits, *, run_dir: Path, stop: Stop, watcher: Watcher
     ) -> Exit:
         """Run `command` to its end, whatever ends it: see `core.ports.Runtime`."""
-        _require_linux()
-        records.create(run_dir, command)
-        shim, control = self._spawn()
-        supervision = _Supervision(
-            shim=shim, control=control, run_dir=run_dir, watcher=watcher, tail=Tail(run_dir)
-        )
+        require_linux()
+        records.create_run_dir(run_dir, command.private_files)
+        request = self._request(command, limits, run_dir)
+        if stop.is_set():
+            return _never_started(run_dir, command)
+        shim = launch.launch(self.python, run_dir)
         try:
-            request = self._request(command, limits, run_dir)
-            await supervision.send(json.dumps(request).encode() + b"\n" + command.stdin)
-            return await supervision.until_the_end(stop)
-        except BaseException:
-            # Our own shutdown, or a bug: the agent goes first, whatever the policy says.
-            with anyio.CancelScope(shield=True):
-                await supervision.end_now()
-            raise
+            # While the interpreter of the shim starts: what is intended is on record first.
+            await anyio.to_thread.run_sync(records.write_request, run_dir, command, request)
+            return await _Supervision(shim=shim, run_dir=run_dir, watcher=watcher).run(
+                request, stop, command
+            )
         finally:
-            supervision.close()
-
-    def _spawn(self) -> tuple[int, socket.socket]:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            theirs.set_inheritable(True)
-            argv = [self.python, "-I", "-S", str(SHIM), str(theirs.fileno())]
-            try:
-                shim = os.posix_spawn(self.python, argv, {}, setsid=True)
-            except OSError as error:
-                ours.close()
-                raise RuntimeUnavailable(
-                    f"cannot start the shim with {self.python}: {error.strerror}",
-                    hint="Reinstall kubecase with a Python that can be executed here.",
-                ) from error
-        ours.setblocking(False)
-        return shim, ours
-
-    def _request(self, command: Command, limits: Limits, run_dir: Path) -> dict[str, Any]:
-        return {
-            "argv": list(command.argv),
-            "environment": dict(command.environment),
-            "cwd": str(command.cwd),
-            "run_dir": str(run_dir),
-            "stdin_bytes": len(command.stdin),
-            "stop_signal": int(command.stop_signal),
-            "policy": self.policy,
-            "wall_clock": limits.wall_clock,
-            "grace": limits.grace,
-            "idle": limits.idle,
-            "output_bytes": limits.output_bytes,
-            "disk_bytes": limits.disk_bytes,
-            "log_bytes": limits.log_bytes,
-        }
+            with anyio.CancelScope(shield=True):
+                await _leave_nothing(shim, run_dir)
 
     def lines(self, run_dir: Path) -> Iterator[bytes]:
-        """The stored standard output line by line, each cut at 8 MiB."""
+        """The stored standard output line by line, without line ends, at most 8 MiB of each."""
         return stored_lines(run_dir)
 
     def log(self, run_dir: Path) -> Iterator[bytes]:
-        """Both stored streams as they came."""
+        """Both stored streams as they came, in pieces."""
         return interleaved(run_dir)
 
     async def stop(self, run_dir: Path, *, wait_seconds: float) -> bool:
-        """Ask the run kept in `run_dir` to stop; True once nothing of it is alive."""
-        started = records.read(run_dir, "started")
-        if started is None:
-            return False
-        if records.is_alive(started, "shim"):
-            with suppress(ProcessLookupError):
-                pidfd = os.pidfd_open(started["shim_pid"])
-                try:
-                    # The pid may have been given to another since: look again, now that we hold it.
-                    if records.is_alive(started, "shim"):
-                        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-                finally:
-                    os.close(pidfd)
-        deadline = time.monotonic() + wait_seconds
-        while records.is_alive(started, "shim") or records.is_alive(started, "agent"):
-            if time.monotonic() >= deadline:
-                return False
-            await anyio.sleep(POLL_SECONDS / 2)
-        return True
+        """Ask the run kept in `run_dir` to stop; True once nothing of it is alive.
+
+        False if that was not seen within `wait_seconds`, or if no such run has been started.
+        """
+        with anyio.move_on_after(wait_seconds):
+            return await _stop(run_dir)
+        return False
+
+    def _request(self, command: Command, limits: Limits, run_dir: Path) -> dict[str, Any]:
+        processors = os.cpu_count() or 1
+        return {
+            "argv": [os.fsencode(word) for word in command.argv],
+            "environment": {
+                os.fsencode(name): os.fsencode(value) for name, value in command.environment.items()
+            },
+            "cwd": str(command.cwd),
+            "stdin": command.stdin,
+            "run_dir": str(run_dir),
+            "isolation": self.name,
+            "notes": list(NOTES),
+            "limits": {
+                "wall_clock": limits.wall_clock,
+                "grace": limits.grace,
+                "idle": limits.idle,
+                "output_bytes": limits.output_bytes,
+                "disk_bytes": limits.disk_bytes,
+                "log_bytes": limits.log_bytes,
+                "stop_signal": int(command.stop_signal),
+                "policy": self.policy,
+            },
+            "rlimits": {
+                "NOFILE": self.open_files,
+                "CORE": 0,
+                "FSIZE": limits.disk_bytes,
+                "DATA": self.data_bytes,
+                # A second line only: the clock on the wall is the limit.
+                "CPU": int((limits.wall_clock + limits.grace) * processors) + 60,
+            },
+        }
 
 
 @dataclass(slots=True, kw_only=True)
 class _Supervision:
-    """One shim as its supervisor sees it."""
+    """One run as its supervisor sees it."""
 
-    shim: int
-    control: socket.socket
+    shim: launch.Shim
     run_dir: Path
     watcher: Watcher
-    tail: Tail
-    exit: Exit | None = None
-    reaped: bool = False
+    forked: bool = False
 
-    async def send(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            await anyio.wait_writable(self.control)
-            try:
-                view = view[self.control.send(view) :]
-            except OSError:
-                return  # The shim is gone; reading says so next.
+    async def run(self, request: dict[str, Any], stop: Stop, command: Command) -> Exit:
+        await self.shim.send_request(request)
+        obeying = asyncio.ensure_future(self._obey(stop))
+        tail = Tail(self.run_dir)
+        try:
+            await self._follow(tail)
+            await self.shim.wait()
+            await self._pass_on(tail)
+        finally:
+            obeying.cancel()
+            tail.close()
+        return self._how_it_ended(command)
 
-    async def until_the_end(self, stop: Stop) -> Exit:
-        async with anyio.create_task_group() as beside:
-            beside.start_soon(self._pass_on, stop)
-            beside.start_soon(self._follow)
-            await self._listen()
-            beside.cancel_scope.cancel()
-        await self._reap()
-        await self._tell_output()
-        if self.exit is None:
-            return await self._lost()
-        return self.exit
-
-    async def _pass_on(self, stop: Stop) -> None:
+    async def _obey(self, stop: Stop) -> None:
         await stop.wait()
-        await self.send(b"stop")
+        self.shim.tell(launch.CANCEL)
 
-    async def _follow(self) -> None:
-        while True:
-            await anyio.sleep(POLL_SECONDS)
-            await self._tell_output()
+    async def _follow(self, tail: Tail) -> None:
+        """Listen to the shim until it says no more."""
+        while said := await self.shim.hear():
+            self.forked |= launch.FORKING in said
+            if launch.STARTED in said and (record := records.read_started(self.run_dir)):
+                await self.watcher.started(record.started)
+            if launch.OUTPUT in said:
+                await self._pass_on(tail)
 
-    async def _tell_output(self) -> None:
-        while piece := self.tail.take():
+    async def _pass_on(self, tail: Tail) -> None:
+        while piece := tail.take():
             self.watcher.output(*piece)
             # A flood must not keep the loop from everything else.
             await anyio.sleep(0)
 
-    async def _listen(self) -> None:
-        """What the shim says, until it says no more."""
-        rest = b""
-        while True:
-            await anyio.wait_readable(self.control)
-            try:
-                data = self.control.recv(1 << 16)
-            except OSError:
-                return
-            if not data:
-                return
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                said = json.loads(line)
-                if "started" in said:
-                    await self.watcher.started(records.started_of(said["started"]))
-                if "exit" in said:
-                    self.exit = records.exit_of(said["exit"])
-
-    async def _reap(self) -> None:
-        """Wait for the shim's end; it has closed its socket, so it is about to be gone."""
-        if self.reaped:
-            return
-        with suppress(ProcessLookupError, ChildProcessError):
-            pidfd = os.pidfd_open(self.shim)
-            try:
-                await anyio.wait_readable(pidfd)
-            finally:
-                os.close(pidfd)
-            os.waitpid(self.shim, 0)
-        self.reaped = True
-
-    async def _lost(self) -> Exit:
-        """The shim died without its last word: end what can be found of the agent, and say so."""
-        started = records.read(self.run_dir, "started")
-        if started is None:
-            why = "the shim died before the agent was started"
-            return Exit(
-                cause=Cause.LOST, code=None, signal=None, seconds=0.0, clean=True, error=why
+    def _how_it_ended(self, command: Command) -> Exit:
+        if exit := records.read_exit(self.run_dir):
+            _forget_empty_log(self.run_dir)
+            if exit.cause is Cause.START_ERROR:
+                return _name_program(exit, command)
+            return exit
+        if not self.forked:
+            raise RuntimeUnavailable(
+                "cannot supervise: the shim ended before it started the agent",
+                hint=f"What it says is in {self.run_dir / launch.SHIM_LOG}.",
             )
-        if records.is_alive(started, "agent"):
-            with suppress(ProcessLookupError):
-                os.killpg(started["pid"], signal.SIGKILL)
-        return Exit(
-            cause=Cause.LOST,
-            code=None,
-            signal=None,
-            seconds=max(0.0, time.time() - started["at"]),
-            clean=False,
-            error="the shim died; what the agent started may be alive",
-        )
-
-    async def end_now(self) -> None:
-        """End the agent whatever it takes, and come back when the shim has."""
-        if self.reaped:
-            return
-        await self.send(b"now!")
-        with anyio.move_on_after(KILL_SECONDS):
-            await self._reap()
-            return
-        with suppress(ProcessLookupError):
-            os.kill(self.shim, signal.SIGKILL)
-        await self._reap()
-        await self._lost()
-
-    def close(self) -> None:
-        """Let go of the socket and the files."""
-        self.control.close()
-        self.tail.close()
+        return _lost(self.run_dir)
 
 
-def _require_linux() -> None:
-    missing = [name for name in ("pidfd_open", "splice", "posix_spawn") if not hasattr(os, name)]
-    if sys.platform != "linux" or missing:
+def require_linux() -> None:
+    """Raise RuntimeUnavailable, naming what is missing, where supervision cannot work."""
+    missing = [f"os.{name}" for name in ("pidfd_open", "splice", "waitid") if not hasattr(os, name)]
+    if not hasattr(signal, "pidfd_send_signal"):
+        missing.append("signal.pidfd_send_signal")
+    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        missing.append("/proc/PID/task/TID/children")
+    if missing:
         raise RuntimeUnavailable(
-            f"cannot supervise agents on {sys.platform}: " + (", ".join(missing) or "not Linux"),
-            hint="The built-in investigator works here; agents need Linux.",
+            f"cannot supervise processes on this system: {', '.join(missing)} missing",
+            hint="Run agents on Linux 5.4 or newer; the built-in investigator works anywhere.",
         )
+
+
+async def _leave_nothing(shim: launch.Shim, run_dir: Path) -> None:
+    """However a run is left: the shim has ended its agent, or is made to."""
+    if shim.status is None:
+        shim.tell(launch.HURRY)
+        shim.hang_up()
+        with anyio.move_on_after(END_SECONDS):
+            await shim.wait()
+    if shim.status is None:
+        shim.kill()
+        await shim.wait()
+        _lost(run_dir)
+    shim.close()
+
+
+def _lost(run_dir: Path) -> Exit:
+    """The shim died without a record: kill what can be found, and put that on record."""
+    started = records.read_started(run_dir)
+    found = kill_session(started.agent) if started else 0
+    exit = Exit(
+        cause=Cause.LOST,
+        code=None,
+        signal=None,
+        seconds=_seconds_since(started),
+        clean=False,
+        leftover=found,
+        error="the shim was killed; what the agent had started may be alive",
+    )
+    with suppress(RuntimeUnavailable):  # the answer matters more than its copy on a full disk
+        records.write_exit(run_dir, exit)
+    return exit
+
+
+def _never_started(run_dir: Path, command: Command) -> Exit:
+    exit = Exit(
+        cause=Cause.STOP_REQUESTED,
+        code=None,
+        # An exit has a code or a signal; the nearest truth is the one that would have been sent.
+        signal=command.stop_signal,
+        seconds=0.0,
+        clean=True,
+        error="stopped before the agent was started",
+    )
+    records.write_exit(run_dir, exit)
+    return exit
+
+
+def _seconds_since(started: records.StartRecord | None) -> float:
+    if started is None:
+        return 0.0
+    return max(0.0, (datetime.now(UTC) - started.started.at).total_seconds())
+
+
+def _name_program(exit: Exit, command: Command) -> Exit:
+    """With the program and its directory, as an operator needs them; never the arguments."""
+    return replace(exit, error=f"{command.argv[0]} in {command.cwd}: {exit.error}")
+
+
+def _forget_empty_log(run_dir: Path) -> None:
+    log = run_dir / launch.SHIM_LOG
+    with suppress(OSError):
+        if log.stat().st_size == 0:
+            log.unlink()
+
+
+async def _stop(run_dir: Path) -> bool:
+    started = await _start_record(run_dir)
+    if started is None:
+        return records.read_exit(run_dir) is not None
+    if started.shim.is_alive():
+        with suppress(ProcessLookupError):
+            await _cancel(started.shim)
+    exit = records.read_exit(run_dir)
+    if exit is None or not exit.clean:
+        kill_session(started.agent)
+    return not started.agent.is_alive()
+
+
+async def _start_record(run_dir: Path) -> records.StartRecord | None:
+    """The record of the start, waited for as long as a start can take."""
+    with anyio.move_on_after(START_RECORD_SECONDS):
+        while run_dir.is_dir() and records.read_exit(run_dir) is None:
+            if (started := records.read_started(run_dir)) is not None:
+                return started
+            await anyio.sleep(POLL_SECONDS)
+    return records.read_started(run_dir)
+
+
+async def _cancel(shim: records.Process) -> None:
+    """Tell the shim to stop its agent, and wait until it has."""
+    handle = os.pidfd_open(shim.pid)
+    try:
+        # Between the look and the opening the number may have been given to a stranger.
+        if shim.is_alive():
+            signal.pidfd_send_signal(handle, signal.SIGTERM)
+            await anyio.wait_readable(handle)
+    finally:
+        os.close(handle)

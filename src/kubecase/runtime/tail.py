@@ -1,51 +1,50 @@
-"""Reading what the shim stores of the output: as it grows, by stream, and interleaved."""
+"""Reading the output that the shim stores: as it grows, line by line, and interleaved."""
 
 import os
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from kubecase.core.ports import Stream
+from kubecase.runtime.shim.capture import STDERR_BIT
 
 PIECE = 256 * 1024
 MAX_LINE = 8 * 1024 * 1024
-STREAMS: dict[bytes, Stream] = {b"o": "stdout", b"e": "stderr"}
+ENTRY = 4
+STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
 
 
 class Tail:
-    """Follows both streams of a run in the order in which they came, each byte once."""
+    """Follows both streams of a run in the order in which they came, each byte once.
+
+    Files that are not there yet count as empty. To be closed when done.
+    """
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
         self._files: dict[str, int] = {}
         self._rest = b""
-        self._waiting: deque[tuple[Stream, int]] = deque()
+        self._due: deque[tuple[Stream, int]] = deque()
 
     def take(self) -> tuple[Stream, bytes] | None:
-        """The next piece of at most 256 KiB, None if nothing more was stored so far."""
-        if not self._waiting:
+        """The next piece, at most 256 KiB; None if no more has been stored so far."""
+        if not self._due:
             self._read_order()
-        if not self._waiting:
+        if not self._due:
             return None
-        stream, count = self._waiting.popleft()
+        stream, count = self._due.popleft()
         data = self._read(stream, min(count, PIECE))
-        if count > len(data):
-            self._waiting.appendleft((stream, count - len(data)))
+        if 0 < len(data) < count:
+            self._due.appendleft((stream, count - len(data)))
         return (stream, data) if data else None
 
-    def _read_order(self) -> None:
-        *lines, self._rest = (self._rest + self._read("order", PIECE)).split(b"\n")
-        for line in lines:
-            letter, count = line.split()
-            self._waiting.append((STREAMS[letter], int(count)))
-
-    def _read(self, name: str, count: int) -> bytes:
-        if name not in self._files:
-            try:
-                self._files[name] = os.open(self._run_dir / name, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return b""
-        return os.read(self._files[name], count)
+    def take_unordered(self) -> tuple[Stream, bytes] | None:
+        """After the end: the next piece that no entry tells of, because the shim was killed."""
+        for stream in STREAMS:
+            if data := self._read(stream, PIECE):
+                return stream, data
+        return None
 
     def close(self) -> None:
         """Let go of the files."""
@@ -53,27 +52,45 @@ class Tail:
             os.close(handle)
         self._files.clear()
 
+    def _read_order(self) -> None:
+        data = self._rest + self._read("order", PIECE)
+        whole = len(data) - len(data) % ENTRY
+        self._rest = data[whole:]
+        for at in range(0, whole, ENTRY):
+            entry = int.from_bytes(data[at : at + ENTRY], "little")
+            self._due.append((STREAMS[bool(entry & STDERR_BIT)], entry & ~STDERR_BIT))
+
+    def _read(self, name: Literal["order"] | Stream, count: int) -> bytes:
+        if name not in self._files:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            try:
+                self._files[name] = os.open(self._run_dir / name, flags)
+            except FileNotFoundError:
+                return b""
+        return os.read(self._files[name], count)
+
 
 def interleaved(run_dir: Path) -> Iterator[bytes]:
-    """Both streams as they came, in pieces."""
+    """Both streams as they came, in pieces; nothing for a run that has stored nothing."""
     tail = Tail(run_dir)
     try:
         while piece := tail.take():
+            yield piece[1]
+        while piece := tail.take_unordered():
             yield piece[1]
     finally:
         tail.close()
 
 
 def stored_lines(run_dir: Path) -> Iterator[bytes]:
-    """The stored standard output line by line, without line ends, each at most 8 MiB of a line."""
+    """The stored standard output without line ends; of a longer line its first 8 MiB."""
     try:
-        handle = os.open(run_dir / "stdout", os.O_RDONLY | os.O_CLOEXEC)
+        file = open(run_dir / "stdout", "rb")  # noqa: SIM115 - closed below, also when abandoned
     except FileNotFoundError:
         return
-    with open(handle, "rb") as file:
+    with file:
         while line := file.readline(MAX_LINE):
-            complete = line.endswith(b"\n")
-            yield line[:-1] if complete else line
-            while not complete and (rest := file.readline(MAX_LINE)):
-                # What a line has beyond the bound is left out.
-                complete = rest.endswith(b"\n")
+            ended = line.endswith(b"\n")
+            yield line[:-1] if ended else line
+            while not ended and (rest := file.readline(MAX_LINE)):
+                ended = rest.endswith(b"\n")
