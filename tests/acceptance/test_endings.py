@@ -180,7 +180,8 @@ def test_a_disk_full_from_the_start_still_ends_in_three_reports(
 
         assert (code, result["status"], result["reason"]) == (2, "failed", "internal")
         reports_exist(result)
-        assert Path(result["reports"]["md"]).is_relative_to(home.data)
+        kept = home.data / "artifacts" / f"{result['incident_id']}-1"
+        assert len(list(kept.iterdir())) == 3
     finally:
         subprocess.run(["umount", "-l", root], check=True)
 

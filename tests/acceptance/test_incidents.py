@@ -195,7 +195,7 @@ def test_each_cleanup_policy_leaves_what_it_says(home: Home, policy: str) -> Non
         "--agent", "builtin", str(home.fault()), env={"AGENT_RUNTIME_CLEANUP_POLICY": policy}
     )
 
-    assert Path(result["workspace_dir"]).exists() == (policy != "delete_now")
+    assert Path(result["workspace_dir"]).exists() == (policy == "keep_always")
     assert Path(result["reports"]["html"]).stat().st_size > 300
 
 

@@ -23,6 +23,7 @@ from kubecase.core.errors import FaultRejected, KubecaseError
 from kubecase.core.model import Incident, IncidentId, Reason, Status
 from kubecase.core.ports import Collector, Observer
 from kubecase.service import Concluded
+from kubecase.service.groups import unwrapped
 from kubecase.service.report import agent_result
 
 DEFAULT_CLUSTER = "default"
@@ -138,7 +139,7 @@ class Session:
         """Work all of `jobs`; after an interruption the rest is left out."""
         settings = self.loaded.settings
         outcomes: list[Outcome] = []
-        with ExitStack() as closing:
+        with unwrapped(), ExitStack() as closing:
             observer = self._observers(closing)
             stop = anyio.Event()
             async with (

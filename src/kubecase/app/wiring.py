@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubecase.app import plugins
-from kubecase.app.settings import Settings
+from kubecase.app.settings import PROGRAMS, Settings
 from kubecase.core.errors import AgentUnavailable, KubecaseError
 from kubecase.core.ports import Agent, Collector, Observer
 
@@ -100,9 +100,9 @@ def _resolved(name: str, command: Sequence[str], search_path: str) -> tuple[str,
     """`command` with its program as an absolute path, since an agent's working directory is its
     workspace; raises AgentUnavailable when there is no such program.
     """
-    if not command and name in {COMMAND, "scripted"}:
+    if not command and name not in PROGRAMS:
         return ()
-    program, *rest = command or (name,)
+    program, *rest = command or (PROGRAMS[name],)
     found = shutil.which(program, path=search_path)
     if found is None:
         exists = Path(program).exists()

@@ -3,6 +3,7 @@ state is recorded. Done after success, failure, timeout, cancel, and after a bug
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,33 +150,34 @@ class Conclusion:
             self.case.notes.append(f"{AGENT_LOG} could not be completed: {error}")
 
     def _write_reports(self, final: Investigation) -> dict[str, Path]:
-        """Write the reports into the workspace and a copy where no agent can reach.
+        """Write the reports where no agent can reach, and into the workspace.
 
         On a full disk shorter ones are tried: without the agent's text and without the log.
         """
         report = self._report(final)
-        short = replace(report, agent_report=None, log_tail="")
-        kept = self.investigator.data / "artifacts" / final.key
         written: dict[str, Path] = {}
-        for attempt in (report, short):
-            texts = {
-                REPORT_NAMES[kind]: text.encode("utf-8", "replace")
-                for kind, text in render(attempt, self.investigator.redactor).items()
-            }
+        kept = self.investigator.data / "artifacts" / final.key
+        if self._write(report, lambda texts: keep_files(kept, texts)):
+            written = _places(kept)
+        workspace = self.case.workspace
+        if workspace is None:
+            return written
+        if self._write(report, lambda texts: _put(workspace, texts)) and not delete_at_once(
+            self.investigator.cleanup, final.status
+        ):
+            written = _places(workspace.root / "output")
+        return written
+
+    def _write(self, report: FinalReport, write: Callable[[dict[str, bytes]], None]) -> bool:
+        for attempt in (report, replace(report, agent_report=None, log_tail="")):
+            texts = render(attempt, self.investigator.redactor)
             try:
-                keep_files(kept, texts)
-                written = _places(kept)
-                workspace = self.case.workspace
-                if workspace is not None:
-                    for name, text in texts.items():
-                        workspace.replace(f"output/{name}", text)
-                    if not delete_at_once(self.investigator.cleanup, final.status):
-                        written = _places(workspace.root / "output")
+                write({REPORT_NAMES[kind]: _encoded(text) for kind, text in texts.items()})
             except KubecaseError as error:
                 self.case.notes.append(f"the reports could not be written whole: {error}")
-                continue
-            break
-        return written
+            else:
+                return True
+        return False
 
     def _report(self, final: Investigation) -> FinalReport:
         case = self.case
@@ -255,6 +257,15 @@ def _changes(final: Investigation) -> Changes:
     if final.workspace is not None and final.output_log is not None:
         changes |= Changes(workspace=final.workspace, output_log=final.output_log)
     return changes
+
+
+def _put(workspace: Workspace, texts: dict[str, bytes]) -> None:
+    for name, text in texts.items():
+        workspace.replace(f"output/{name}", text)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 def _places(folder: Path) -> dict[str, Path]:

@@ -5,6 +5,7 @@ a test compares what the migrations build with what stands here.
 """
 
 import math
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -38,7 +39,7 @@ from kubecase.core.severity import Severity
 REVISIONS = ("0001",)
 """Every revision of the schema that this program knows, oldest first."""
 
-RAW_BYTES = 1024 * 1024
+RAW_BYTES = 8 * 1024 * 1024
 """The largest payload of a fault that is kept."""
 
 
@@ -111,7 +112,7 @@ def storable(value: Any) -> Any:
     """`value` (text, or parsed JSON) with everything replaced that a database would refuse."""
     match value:
         case str():
-            return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+            return _UNSTORABLE.sub("\ufffd", value)
         case float() if not math.isfinite(value):
             return None
         case dict():
@@ -133,6 +134,7 @@ def _word_of(words: type[StrEnum], name: str) -> Enum:
     )
 
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 _UNFINISHED = "status IN ('created', 'starting', 'running')"
 

@@ -41,7 +41,7 @@ def investigate(
         kubecase investigate recorded-folder/ --agent builtin
         kubectl get event NAME -o json | kubecase investigate -
         kubecase investigate pod/api-0 -n shop --kubeconfig ~/.kube/config
-        AGENT_RUNTIME_COMMAND=./agent kubecase investigate --agent command fault.json --json
+        AGENT_RUNTIME_COMMAND=./agent kubecase investigate --agent command f.json
 
     Parameters
     ----------

@@ -25,6 +25,7 @@ from kubecase.app.settings.units import (
     parse_size,
 )
 from kubecase.app.settings.values import (
+    PROGRAMS,
     AgentOptions,
     AgentRuntimeSettings,
     ClusterOptions,
@@ -64,6 +65,7 @@ def crash_log_path() -> Path:
 
 
 __all__ = [
+    "PROGRAMS",
     "AgentOptions",
     "AgentRuntimeSettings",
     "ClusterOptions",

@@ -84,7 +84,7 @@ def _fault() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("labels", _document(), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=False),
-        sa.CheckConstraint("length(raw) <= 1048576", name=op.f("ck_fault_raw_size")),
+        sa.CheckConstraint("length(raw) <= 8388608", name=op.f("ck_fault_raw_size")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_fault")),
     )
 
