@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from kubecase.core.excerpts import (
     objects_excerpt,
 )
 from kubecase.core.fencing import one_line
-from kubecase.core.model import Collection, Fault, Incident, Resource
+from kubecase.core.model import Collection, Fault, Gap, Incident, Resource
 from kubecase.core.prompt import SYSTEM_INSTRUCTIONS, Told, excerpt, prompt
 from kubecase.core.redact import Redactor
 from kubecase.core.report import Report, report_as_json
@@ -76,6 +76,7 @@ def brief(
     bounded, and the prompt says what was masked or cut. The same input gives the same bytes.
     """
     redactor = redactor or Redactor()
+    collection = _without_secrets(collection, redactor)
     event = _event(incident.fault.raw, redactor)
     about = incident.fault.resource
     logs = logs_excerpt(collection, redactor, incident.id)
@@ -96,7 +97,9 @@ def brief(
         "context/logs.txt": logs.content,
         "context/objects.json": objects.content,
         "context/events.json": events.content,
-        "context/cluster-info.json": as_json(_cluster_info(incident.fault, collection)),
+        "context/cluster-info.json": as_json(
+            redactor.json(_cluster_info(incident.fault, collection))[0]
+        ),
         "context/permissions.json": as_json(_permissions(incident.fault.cluster, permissions)),
         "context/findings.json": as_json(found),
         "context/system-instructions.txt": SYSTEM_INSTRUCTIONS.encode(),
@@ -108,6 +111,20 @@ def brief(
         ),
         system_prompt=SYSTEM_INSTRUCTIONS,
         user_prompt=text,
+    )
+
+
+def _without_secrets(collection: Collection, redactor: Redactor) -> Collection:
+    """`collection` with its small texts redacted; objects, events and logs are done one by one."""
+
+    def clean(text: str) -> str:
+        return redactor.text(text)[0]
+
+    return replace(
+        collection,
+        origin=clean(collection.origin),
+        gaps=tuple(Gap(what=clean(g.what), why=clean(g.why)) for g in collection.gaps),
+        logs={clean(name): text for name, text in collection.logs.items()},
     )
 
 

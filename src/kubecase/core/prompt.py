@@ -143,7 +143,7 @@ def _reported(
             lines.append(f"- {one_line(gap.what, 120)}: {excerpt(gap.why, 240, redactor)}")
         if len(collection.gaps) > 12:
             lines.append(f"- and {len(collection.gaps) - 12} more, see context/objects.json")
-    return "\n".join(lines)
+    return redactor.text("\n".join(lines))[0]
 
 
 def excerpt(text: str, longest: int, redactor: Redactor) -> str:
