@@ -67,7 +67,7 @@ class RuntimeMetrics:
         )
 
         # Moments of creation as series of their own are in no document and on no dashboard.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
 
         self.registry = CollectorRegistry()
         self._clusters = frozenset(clusters)

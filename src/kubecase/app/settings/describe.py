@@ -29,6 +29,7 @@ def json_schema() -> dict[str, Any]:
             own = option.pop("environment", [])
             option["x-environment"] = [*own, names.generic_name(section, key)]
     for section, keys in names.nested().items():
+        schema["properties"][section]["additionalProperties"] = False
         for key in keys:
             option = _properties(schema, section)[key]
             option.pop("environment", None)
@@ -56,9 +57,7 @@ def _tidied(value: Any) -> Any:
 
 def _section(schema: Schema, section: str) -> dict[str, Any]:
     node: Any = schema["properties"][section]
-    if "additionalProperties" in node:
-        node = node["additionalProperties"]
-    elif "patternProperties" in node:
+    if "patternProperties" in node:
         (node,) = node["patternProperties"].values()
     found: dict[str, Any] = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
     return found

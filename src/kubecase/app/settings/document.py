@@ -18,6 +18,8 @@ SYSTEM_DIRECTORY = Path("/etc/kubecase")
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 20
 
+_TAGS = frozenset({"null", "bool", "int", "float", "str", "timestamp"})
+
 Steps = tuple[str | int, ...]
 
 
@@ -93,25 +95,42 @@ def read(path: Path, named_by: str) -> Document:
     return document
 
 
+class NotRegular(Exception):
+    """What is at a path is something else than a regular file; the text says what."""
+
+
+def read_regular(path: Path, limit: int) -> tuple[bytes, int]:
+    """The first `limit` bytes of the regular file at `path`, and its mode.
+
+    Links are followed: Kubernetes mounts ConfigMaps and Secrets as links. Raises NotRegular, or
+    what the system says.
+    """
+    # Non-blocking, or a FIFO in the working directory would hold up every command.
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            raise NotRegular("a directory" if stat.S_ISDIR(mode) else "not a regular file")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(limit), mode
+    finally:
+        os.close(handle)
+
+
 def _text(document: Document, named_by: str) -> str:
     path = document.path
     name = shown(path)
     hint = f"{named_by} names this file." if named_by != "found" else "Correct or remove the file."
     try:
-        # Non-blocking, or a FIFO in the working directory would hold up every command.
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        content, mode = read_regular(path, MAX_BYTES + 1)
+    except NotRegular as error:
+        raise SettingsInvalid(f"cannot read {name}: it is {error}", hint=hint) from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a path"
         raise SettingsInvalid(f"cannot read {name}: {why}", hint=hint) from error
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            what = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise SettingsInvalid(f"cannot read {name}: it is {what}", hint=hint)
-        if status.st_mode & stat.S_IWOTH:
-            document.warnings.append(f"{name} can be changed by every user of this host")
-        document.readable_by_all = bool(status.st_mode & stat.S_IROTH)
-        content = file.read(MAX_BYTES + 1)
+    if mode & stat.S_IWOTH:
+        document.warnings.append(f"{name} can be changed by every user of this host")
+    document.readable_by_all = bool(mode & stat.S_IROTH)
     if len(content) > MAX_BYTES:
         raise SettingsInvalid(f"cannot read {name}: it is larger than 1 MiB", hint=hint)
     try:
@@ -207,7 +226,7 @@ class _Reader:
 
     def _scalar(self, node: Any) -> Any:
         tag = str(node.tag)
-        if not tag.startswith("tag:yaml.org,2002:"):
+        if tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
             self._finding(node, "has a tag that kubecase does not know")
             return None
         if tag.endswith((":null", ":bool", ":int", ":float")):

@@ -1,11 +1,10 @@
 """Model keys: from the environment, the settings file, or a file of their own."""
 
-import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from kubecase.app.settings.document import shown
+from kubecase.app.settings.document import NotRegular, read_regular, shown
 from kubecase.app.settings.values import Origin
 
 MAX_BYTES = 16 * 1024
@@ -23,15 +22,13 @@ def read_key_file(path: Path) -> tuple[str, str | None]:
     Links are followed: that is how Kubernetes mounts a Secret. Raises KeyUnusable.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        content, mode = read_regular(path, MAX_BYTES + 1)
+    except NotRegular as error:
+        raise KeyUnusable(f"{shown(path)} is {error}") from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a path"
         raise KeyUnusable(f"cannot read {shown(path)}: {why}") from error
-    with os.fdopen(handle, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if not stat.S_ISREG(mode):
-            raise KeyUnusable(f"{shown(path)} is not a regular file")
-        content = file.read(MAX_BYTES + 1).strip()
+    content = content.strip()
     key = content.decode("ascii", errors="replace")
     if not key or len(content) > MAX_BYTES or any(not 33 <= ord(c) < 127 for c in key):
         raise KeyUnusable(f"{shown(path)} does not hold a key (one line of ASCII text, no blanks)")

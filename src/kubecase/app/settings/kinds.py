@@ -144,6 +144,16 @@ def budget(value: float) -> float:
     return value
 
 
+def http_url(value: str) -> str:
+    """An address that a model's CLI can be pointed at; a key in it would end up in logs."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an address such as https://llm-proxy.example.com")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user name or a password")
+    return value
+
+
 def between(low: int, high: int) -> AfterValidator:
     """A number from `low` to `high`, both included."""
 
@@ -213,12 +223,17 @@ Size = Annotated[
     }),
 ]  # fmt: skip
 NAME_PATTERN = "[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
+USER_PATTERN = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}"
 CLUSTER_PATTERN = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 Name = Annotated[
-    Text, AfterValidator(_matching(NAME_PATTERN, "a name of lower-case letters, digits, - and _"))
+    Text,
+    AfterValidator(_matching(NAME_PATTERN, "a name of lower-case letters, digits, - and _")),
+    WithJsonSchema({"type": "string", "pattern": f"^{NAME_PATTERN}$"}),
 ]
 User = Annotated[
-    Text, AfterValidator(_matching("[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}", "a user's name or number"))
+    Text,
+    AfterValidator(_matching(USER_PATTERN, "a user's name or number")),
+    WithJsonSchema({"type": "string", "pattern": f"^{USER_PATTERN}$"}),
 ]
 Items = _items(FromOutside.split_list)
 """A list, given as such or as text from outside."""

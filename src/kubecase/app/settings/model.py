@@ -224,6 +224,11 @@ class AgentSection(Section):
     max_budget_usd: Annotated[Decimal, AfterValidator(budget)] | None = option(
         None, "How many US dollars one run may cost, where the CLI can tell.", example="2.50"
     )
+    base_url: Annotated[Text, AfterValidator(http_url)] | None = option(
+        None,
+        "Address of the model's API, where it is not the vendor's own.",
+        example="https://llm-proxy.example.com",
+    )
     exit_classes: Boolean = option(
         False, "Whether exit codes 10, 11 and 12 mean out of quota, out of time, not authorised."
     )

@@ -99,6 +99,7 @@ class AgentOptions:
     max_turns: int | None = None
     max_budget_usd: float | None = None
     exit_classes: bool = False
+    base_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
