@@ -5,7 +5,7 @@ import os
 import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,19 +99,17 @@ class Workspace:
         name = directory_name(incident_id, attempt)
         path = checked_root(root)
         creating = told(f"create workspace {name} in {shown(str(path))}")
-        with creating, root_directory(path, create=True) as parent:
+        with creating, root_directory(path, create=True) as parent, ExitStack() as undo:
             handle = create_directory(name, parent)
+            undo.callback(_undo_creation, name, parent)
             try:
                 for each in TREE:
                     with below(handle, each.split("/"), create=True):
                         pass
                 made = identity(os.fstat(handle))
-            except BaseException:
-                with suppress(OSError, KubecaseError):
-                    remove_tree(name, parent)
-                raise
             finally:
                 os.close(handle)
+            undo.pop_all()
         return cls(root=path / name, identity=made)
 
     @classmethod
@@ -277,6 +275,11 @@ def checked_root(root: Path) -> Path:
             hint="Name an absolute path without '..'.",
         )
     return path
+
+
+def _undo_creation(name: str, parent: int) -> None:
+    with suppress(OSError, KubecaseError):  # what went wrong first is what is to be told
+        remove_tree(name, parent)
 
 
 def _read_up_to(handle: int, limit: int) -> bytes:

@@ -9,7 +9,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from kubecase.core.errors import OutsideWorkspace, WorkspaceError
@@ -92,11 +92,11 @@ def open_directory(name: str, directory: int, flags: int = DIRECTORY) -> int:
 def create_directory(name: str, directory: int) -> int:
     """Create `name` exclusively with mode 0700, whatever the umask; returns its descriptor."""
     os.mkdir(name, DIRECTORY_MODE, dir_fd=directory)
-    try:
-        return force_open(name, directory)
-    except BaseException:
-        os.rmdir(name, dir_fd=directory)
-        raise
+    with ExitStack() as undo:
+        undo.callback(os.rmdir, name, dir_fd=directory)
+        handle = force_open(name, directory)
+        undo.pop_all()
+    return handle
 
 
 def force_open(name: str, directory: int) -> int:
@@ -199,14 +199,13 @@ def open_regular(name: str, directory: int) -> int:
     before = look(name, directory)
     _require_own_file(name, before)
     handle = os.open(name, READING, dir_fd=directory)
-    try:
+    with ExitStack() as undo:
+        undo.callback(os.close, handle)
         status = os.fstat(handle)
         _require_own_file(name, status)
         if identity(status) != identity(before):
             raise WorkspaceError(f"cannot read {shown(name)!r}: it was exchanged while opened")
-    except BaseException:
-        os.close(handle)
-        raise
+        undo.pop_all()
     return handle
 
 
@@ -239,7 +238,8 @@ def put_file(
     """
     temporary = f".kubecase-{secrets.token_hex(8)}"
     handle = os.open(temporary, CREATING, mode, dir_fd=directory)
-    try:
+    with ExitStack() as undo:
+        undo.callback(os.unlink, temporary, dir_fd=directory)
         try:
             os.fchmod(handle, mode)
             for chunk in (data,) if isinstance(data, bytes) else data:
@@ -249,9 +249,7 @@ def put_file(
         finally:
             os.close(handle)
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except BaseException:
-        os.unlink(temporary, dir_fd=directory)
-        raise
+        undo.pop_all()
 
 
 def _write_all(handle: int, data: bytes) -> None:
