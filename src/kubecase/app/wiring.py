@@ -89,6 +89,7 @@ def agent_settings(name: str, settings: Settings) -> "AgentSettings":
         model=own.model,
         max_turns=own.max_turns,
         max_budget_usd=own.max_budget_usd,
+        base_url=own.base_url,
         credential=settings.model_keys.get(key) if key else None,
         extra_args=() if name == COMMAND else argv[1:],
         allowed_tools=settings.agent_runtime.allowed_tools or (),

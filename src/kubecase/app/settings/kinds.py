@@ -7,6 +7,7 @@ Validators raise ValueError with words for people; what they say is all that is 
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_args
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,

@@ -31,6 +31,7 @@ from kubecase.app.settings.kinds import (
     Whole,
     between,
     budget,
+    http_url,
     store_url,
     word,
 )
