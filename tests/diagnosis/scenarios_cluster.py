@@ -1008,10 +1008,8 @@ def an_authority_that_is_not_in_the_bundle(c: Cluster) -> None:
 @scenario("tls.name_mismatch")
 def a_certificate_for_another_name(c: Cluster) -> None:
     c.crash(
-
-            'FATAL Get "https://ledger.old.example.com/v1": x509: certificate is valid for '
-            "ledger.example.com, not ledger.old.example.com\n"
-
+        'FATAL Get "https://ledger.old.example.com/v1": x509: certificate is valid for '
+        "ledger.example.com, not ledger.old.example.com\n"
     )
 
 

@@ -294,10 +294,8 @@ def a_web_server_with_an_unknown_directive(c: Cluster) -> None:
 @scenario("config.invalid_value")
 def a_setting_that_cannot_be_parsed(c: Cluster) -> None:
     c.crash(
-
-            'level=fatal msg="invalid configuration" error="time: unknown unit \\"sec\\" '
-            'in duration \\"30sec\\""\n'
-
+        'level=fatal msg="invalid configuration" error="time: unknown unit \\"sec\\" '
+        'in duration \\"30sec\\""\n'
     )
 
 
@@ -723,10 +721,8 @@ def a_go_program_with_a_nil_pointer(c: Cluster) -> None:
 @scenario("app.crash")
 def a_node_program_without_a_module(c: Cluster) -> None:
     c.crash(
-
-            "node:internal/modules/cjs/loader:1080\n  throw err;\nError: Cannot find "
-            "module 'express'\nRequire stack:\n- /app/index.js\n"
-
+        "node:internal/modules/cjs/loader:1080\n  throw err;\nError: Cannot find "
+        "module 'express'\nRequire stack:\n- /app/index.js\n"
     )
 
 

@@ -11,28 +11,28 @@ from kubecase.diagnosis.pods import Container, Pod
 from kubecase.diagnosis.values import dig, maps, number
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}(?:\.[A-Za-z0-9][A-Za-z0-9_-]{0,62}){0,8})"
-_HOSTS = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        rf"lookup ({_NAME})",
-        r"(?:https?|tcp|amqps?|postgres(?:ql)?|mysql|rediss?|mongodb(?:\+srv)?|nats|"
-        r"kafka|grpc|jdbc:\w{2,12}|ldaps?|s3|ws)"
-        rf"://(?:[^@/\s]{{1,100}}@)?({_NAME})(?::(\d{{1,5}}))?",
-        (
-            r"(?:host|hostname|server|address|addr|broker|endpoint|upstream|"
-            rf"backend)[ =:\"']{{1,3}}({_NAME})(?::(\d{{1,5}}))?"
-        ),
-        rf"translate host name \"({_NAME})\"",
-        r"(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|UnknownHostException:?|"
-        r"Could not resolve(?: host)?:?|"
-        r"Connection to|not known:?|resolve host|bad address|upstream|dial tcp|"
-        r"connect(?:ing)? to|connection to|connect:|to) "
-        rf"['\"]?({_NAME})(?:[:/](\d{{1,5}}))?",
-        rf"({_NAME}):(\d{{2,5}})\b",
-        rf"\b({_NAME}\.svc(?:\.[\w.]{{1,60}})?)",
-        rf"({_NAME}):? (?:Name or service not known|no such host|Temporary failure)",
-    )
+_SCHEMES = (
+    r"https?|tcp|amqps?|postgres(?:ql)?|mysql|rediss?|mongodb(?:\+srv)?|nats|kafka|grpc|"
+    r"jdbc:\w{2,12}|ldaps?|s3|ws"
 )
+_FIELDS = r"host|hostname|server|address|addr|broker|endpoint|upstream|backend"
+_BEFORE = (
+    r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|UnknownHostException:?|"
+    r"Could not resolve(?: host)?:?|Connection to|not known:?|resolve host|bad address|upstream|"
+    r"dial tcp|connect(?:ing)? to|connection to|connect:|to"
+)
+_AFTER = r"Name or service not known|no such host|Temporary failure"
+_PATTERNS = (
+    rf"lookup ({_NAME})",
+    rf"(?:{_SCHEMES})://(?:[^@/\s]{{1,100}}@)?({_NAME})(?::(\d{{1,5}}))?",
+    rf"(?:{_FIELDS})[ =:\"']{{1,3}}({_NAME})(?::(\d{{1,5}}))?",
+    rf"translate host name \"({_NAME})\"",
+    rf"(?:{_BEFORE}) ['\"]?({_NAME})(?:[:/](\d{{1,5}}))?",
+    rf"({_NAME}):(\d{{2,5}})\b",
+    rf"\b({_NAME}\.svc(?:\.[\w.]{{1,60}})?)",
+    rf"({_NAME}):? (?:{_AFTER})",
+)
+_HOSTS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _PATTERNS)
 _NO_HOSTS = frozenset(
     {
         "tcp",

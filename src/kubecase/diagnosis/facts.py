@@ -145,7 +145,7 @@ class Facts:
         if dig(self.trigger, "involvedObject") or dig(self.trigger, "regarding"):
             raw.append(self.trigger)
         self.events = tuple(_happenings(raw))
-        self.logs = tuple(_logs(collection.logs))
+        self.logs = tuple(_logs(mapping(collection.logs)))
 
     @cached_property
     def _by_kind(self) -> Mapping[str, tuple[Thing, ...]]:
@@ -305,20 +305,19 @@ def _namespace(about: Mapping[str, Any]) -> str:
     return "" if text(about, "kind") in {"Node", "PersistentVolume"} else text(about, "namespace")
 
 
-def _logs(logs: Mapping[str, str]) -> Iterable[Log]:
-    for key, body in logs.items() if isinstance(logs, Mapping) else ():
-        if not isinstance(key, str) or not isinstance(body, str):
+def _logs(logs: Mapping[str, Any]) -> Iterable[Log]:
+    for key, body in logs.items():
+        if not isinstance(body, str) or not body.strip():
             continue
-        if not body.strip() or body.lstrip().startswith(_ABSENT_LOGS):
+        if body.lstrip().startswith(_ABSENT_LOGS):
             continue
         parts = key.split("/")
-        if len(parts) < 3:
-            continue
-        yield Log(
-            key=key,
-            namespace=parts[0],
-            pod=parts[1],
-            container=parts[2],
-            previous=parts[3:4] == ["previous"],
-            body=body,
-        )
+        if len(parts) >= 3:
+            yield Log(
+                key=key,
+                namespace=parts[0],
+                pod=parts[1],
+                container=parts[2],
+                previous=parts[3:4] == ["previous"],
+                body=body,
+            )

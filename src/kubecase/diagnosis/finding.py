@@ -32,8 +32,9 @@ class Finding:
 
     @property
     def culprit(self) -> Culprit | None:
-        """The object to be changed."""
-        return None if self.blamed is None else culprit(self.blamed)
+        """The object to be changed; what has no kind or no name cannot be named as one."""
+        named = self.blamed is not None and self.blamed[0].strip() and self.blamed[2].strip()
+        return culprit(self.blamed) if self.blamed is not None and named else None
 
 
 Rule = Callable[[Graph], Iterator[Finding]]

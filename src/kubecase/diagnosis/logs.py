@@ -19,10 +19,8 @@ _MAX_LINE = 600
 _QUOTE = 300
 
 _STAMP = re.compile(
-
-        r"^\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S*(?:[ ]\[?\d{4}[-/]\d\d[-/]\d\d[T ]\S"
-        r"+)?\s*\]?\s*"
-
+    r"^\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S*(?:[ ]\[?\d{4}[-/]\d\d[-/]\d\d[T ]\S"
+    r"+)?\s*\]?\s*"
 )
 _FATAL = re.compile(
     r"\b(?:FATAL|CRITICAL|PANIC|EMERG|CRIT)\b|\[(?:emerg|crit|alert)\]|^panic:|^F\d{4} "

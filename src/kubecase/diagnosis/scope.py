@@ -68,10 +68,10 @@ class Scope:
         if self.is_open:
             return 1.0
         near = [self.distances[key] for key in keys if key is not None and key in self.distances]
-        return _WEIGHTS[min(min(near), len(_WEIGHTS) - 1)] if near else _FAR
+        return _WEIGHTS[min(*near, len(_WEIGHTS) - 1)] if near else _FAR
 
     def upstream(self, key: Key) -> frozenset[Key]:
-        """What stands behind the Services that a pod or a controller complains about, all the way."""
+        """What stands behind the Services that a pod or controller complains about, all the way."""
         found: set[Key] = set()
         waiting = [key]
         while waiting:
@@ -86,7 +86,7 @@ class Scope:
         return frozenset(found)
 
     def _asked_by(self, key: Key) -> tuple[Thing, ...]:
-        """The Services that it complains about; of a silent pod that is not ready, those it names."""
+        """The Services that it complains about; of a silent, unready pod those that it names."""
         complaints = self._complaints.get(key, ())
         pod = self.graph.pod_by_key.get(key)
         if complaints or pod is None or pod.is_ready or pod.thing.key in self.focus:
@@ -286,7 +286,7 @@ class Scope:
                     yield from self._when_focus(key)
 
     def _when_focus(self, key: Key) -> Iterator[tuple[int, Key]]:
-        """Edges that would lead from anything to everything, were they not only taken from the focus."""
+        """Edges that would lead everywhere, were they not only taken from the focus."""
         kind, namespace, name = key
         if kind == "Node":
             for pod in self.graph.pods:

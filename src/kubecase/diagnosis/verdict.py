@@ -54,10 +54,8 @@ def _summary(scope: Scope, best: Finding, hypotheses: tuple[Hypothesis, ...]) ->
     hit = sorted({key[2] for key in best.about if key[0] == "Pod"})
     if len(hit) > 1:
         sentences.append(
-
-                f"It shows in {len(hit)} pods: {', '.join(hit[:3])}"
-                f"{' and more' if len(hit) > 3 else ''}."
-
+            f"It shows in {len(hit)} pods: {', '.join(hit[:3])}"
+            f"{' and more' if len(hit) > 3 else ''}."
         )
     if best.steps:
         sentences.append(f"Look next at: {best.steps[0]}.")
@@ -147,7 +145,9 @@ def _sick(graph: Graph, scope: Scope) -> list[Key]:
         return sick
     for key in scope.focus:
         thing = graph.facts.by_key.get(key)
-        if (thing is None and not graph.pods_of(graph.root(key))) or (thing is not None and _is_short(graph, thing)):
+        if (thing is None and not graph.pods_of(graph.root(key))) or (
+            thing is not None and _is_short(graph, thing)
+        ):
             sick.append(key)
     return sick
 
@@ -215,18 +215,14 @@ def _missing(graph: Graph, sick: list[Key]) -> tuple[list[str], list[str], list[
             ended = container.ending
             if ended is not None and ended.reason == "ContainerStatusUnknown":
                 missing.append(
-
-                        f"the real end of container {container.name} "
-                        f"(ContainerStatusUnknown, its exit code {ended.code} is a "
-                        "placeholder)"
-
+                    f"the real end of container {container.name} "
+                    f"(ContainerStatusUnknown, its exit code {ended.code} is a "
+                    "placeholder)"
                 )
             elif ended is not None and ended.code == 137:
                 missing.append(
-
-                        f"who killed container {container.name} (exit code 137, SIGKILL, "
-                        "without OOMKilled or a probe)"
-
+                    f"who killed container {container.name} (exit code 137, SIGKILL, "
+                    "without OOMKilled or a probe)"
                 )
             if not container.logs:
                 missing.append(f"a log of container {container.name} (empty or not available)")

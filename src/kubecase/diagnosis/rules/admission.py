@@ -89,12 +89,11 @@ def _judge(graph: Graph, about: Key, said: str, quote: Evidence) -> Finding | No
     if _QUOTA_MUST.search(said) or _LIMIT_RANGE.search(said):
         return _limit_range(graph, about, root, said, quote)
     if matched := _WEBHOOK_DOWN.search(said):
-        return _webhook(graph, about, root, said, matched.group(1) or "", quote)
+        return _webhook(graph, about, said, matched.group(1) or "", quote)
     if matched := _DENIED.search(said):
         return _denied(graph, about, root, matched, quote)
-    if "service account" in said.lower() or "serviceaccount" in said:
-        if matched := _ACCOUNT.search(said):
-            return _account(graph, about, root, matched.group(1) or matched.group(2), quote)
+    if matched := _ACCOUNT.search(said):
+        return _account(graph, about, root, matched.group(1) or matched.group(2), quote)
     if matched := _RBAC.search(said):
         return _forbidden(graph, (about, root), root, matched, quote)
     return None
@@ -145,7 +144,8 @@ def _limit_range(graph: Graph, about: Key, root: Key, said: str, quote: Evidence
     )
 
 
-def _webhook(graph: Graph, about: Key, root: Key, said: str, name: str, quote: Evidence) -> Finding:
+def _webhook(graph: Graph, about: Key, said: str, name: str, quote: Evidence) -> Finding:
+    root = graph.root(about)
     config = _configuration(graph, name)
     service = _service_of(graph, config, said, name)
     why, blamed, proof = _why_down(graph, service, said)
@@ -305,9 +305,10 @@ def _forbidden(
         about=about,
         evidence=[quote, binding.quote("roleRef", "name") if binding else None],
         steps=(
-            f"kubectl auth can-i {word(verb)} {word(resource)} "
-            f"--as=system:serviceaccount:{word(namespace)}:{word(account)} "
-            f"-n {word(about[0][1])}",
+            (
+                f"kubectl auth can-i {word(verb)} {word(resource)} -n {word(about[0][1])} "
+                f"--as=system:serviceaccount:{word(namespace)}:{word(account)}"
+            ),
             "kubectl get rolebindings,clusterrolebindings -A -o wide",
         ),
         lasting=True,

@@ -31,64 +31,47 @@ def rule(graph: Graph) -> Iterator[Finding]:
 
 
 def _judge(graph: Graph, scaler: Thing) -> Finding | None:
-    able, active, limited = (
-        scaler.condition(t) for t in ("AbleToScale", "ScalingActive", "ScalingLimited")
-    )
-    target = _target(scaler)
-    told = _told(graph, scaler)
+    able, active = scaler.condition("AbleToScale"), scaler.condition("ScalingActive")
+    target, told = _target(scaler), _told(graph, scaler)
     if text(able, "reason") == "FailedGetScale" or (
         text(able, "status") == "False" and "not found" in text(able, "message")
     ):
-        return _finding(
-            graph,
-            scaler,
-            "hpa.target_missing",
-            f"has target {title(target)}, which does not exist (not found, FailedGetScale)",
-            scaler.key,
-            0.95,
-            *told,
-        )
-    said = (
-        " ".join([text(active, "message"), *(q.quote for q in told)])
-        if text(active, "status") == "False"
-        else ""
-    )
-    if matched := _REQUEST.search(said):
-        where = matched.group(2) or "its containers"
-        return _finding(
-            graph,
-            scaler,
-            "hpa.missing_requests",
-            f"cannot compute utilisation: container {where} of {title(target)} has no "
-            f"request for {matched.group(1)} "
-            f"(missing request for {matched.group(1)})",
-            target,
-            0.95,
-            *told,
-        )
-    if _METRICS.search(said):
-        return _no_metrics(graph, scaler, told, said)
-    if text(limited, "status") == "True" and text(limited, "reason") == "TooManyReplicas":
-        most, now = (
-            number(scaler.raw, "spec", "maxReplicas"),
-            number(scaler.raw, "status", "currentReplicas"),
-        )
-        if most is not None and now is not None and now >= most:
-            return _finding(
-                graph,
-                scaler,
-                "hpa.at_limit",
-                (
-                    f"is at its limit: {now} of maxReplicas {most} run while the load asks "
-                    f"for more{_load(scaler)}"
-                ),
-                scaler.key,
-                0.9,
-                scaler.states("reason", "TooManyReplicas"),
-                scaler.states("spec.maxReplicas", most),
-                *told[:1],
+        what = f"has target {title(target)}, which does not exist (not found, FailedGetScale)"
+        return _finding(graph, scaler, "hpa.target_missing", what, scaler.key, 0.95, *told)
+    if text(active, "status") == "False":
+        said = " ".join([text(active, "message"), *(quote.quote for quote in told)])
+        if matched := _REQUEST.search(said):
+            what = (
+                f"cannot compute utilisation: container {matched.group(2) or 'one'} of "
+                f"{title(target)} has no request for {matched.group(1)} (missing request for "
+                f"{matched.group(1)})"
             )
-    return None
+            return _finding(graph, scaler, "hpa.missing_requests", what, target, 0.95, *told)
+        if _METRICS.search(said):
+            return _no_metrics(graph, scaler, told, said)
+    return _at_limit(graph, scaler, told)
+
+
+def _at_limit(graph: Graph, scaler: Thing, told: list[Evidence]) -> Finding | None:
+    limited = scaler.condition("ScalingLimited")
+    most = number(scaler.raw, "spec", "maxReplicas")
+    now = number(scaler.raw, "status", "currentReplicas")
+    if text(limited, "status") != "True" or text(limited, "reason") != "TooManyReplicas":
+        return None
+    if most is None or now is None or now < most:
+        return None
+    return _finding(
+        graph,
+        scaler,
+        "hpa.at_limit",
+        f"is at its limit: {now} of maxReplicas {most} run while the load asks for more"
+        f"{_load(scaler)}",
+        scaler.key,
+        0.9,
+        scaler.states("reason", "TooManyReplicas"),
+        scaler.states("spec.maxReplicas", most),
+        *told[:1],
+    )
 
 
 def _told(graph: Graph, scaler: Thing) -> list[Evidence]:

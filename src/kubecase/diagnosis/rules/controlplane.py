@@ -1,4 +1,4 @@
-"""Components of the control plane that are down, and an API server or etcd that does not keep up."""
+"""Components of the control plane that are down, or an API server that does not keep up."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Backends that a program cannot use, as its log tells. What lies behind them is other rules' business."""
+"""Backends that a program cannot use, as its log tells; what is behind them others explain."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -169,9 +169,10 @@ def _config_with(graph: Graph, container: Container, host: str) -> Key | None:
         return None
     for kind, name, _ in references(container.pod.thing.raw.get("spec")):
         thing = graph.facts.thing(kind, container.pod.thing.namespace, name)
-        if kind == "ConfigMap" and thing is not None:
-            if any(host in said.lower() for said in leaf_texts(thing.raw.get("data"), limit=50)):
-                return thing.key
+        if kind != "ConfigMap" or thing is None:
+            continue
+        if any(host in said.lower() for said in leaf_texts(thing.raw.get("data"), limit=50)):
+            return thing.key
     return None
 
 

@@ -93,7 +93,8 @@ def _for_container(graph: Graph, container: Container) -> Iterator[Finding]:
     refusals = _refusals(container)
     said = " ".join(each.said for each in refusals).replace(container.image, "IMAGE")
     evidence = [each.quote for each in refusals[:2]]
-    evidence += [container.state_quote()]
+    if (state := container.state_quote()) is not None:
+        evidence.append(state)
     root = graph.root_of(container.pod)
     category, why, strength, blamed = _judge(graph, container, said)
     before = graph.container_before(container)

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from kubecase.core.report import Evidence
-from kubecase.diagnosis.facts import Happening, Key, Thing, title
-from kubecase.diagnosis.finding import Finding, found, kubectl, near_pods, word
+from kubecase.diagnosis.facts import Happening, Key, Thing
+from kubecase.diagnosis.finding import Finding, found, near_pods, word
 from kubecase.diagnosis.graph import Graph
 from kubecase.diagnosis.nodes import is_cordoned, taints
 from kubecase.diagnosis.pods import Pod
@@ -26,21 +26,13 @@ _LOW_KINDS = {
     "pids": "PIDPressure",
     "pid": "PIDPressure",
 }
-_RUNTIME = re.compile(
+RUNTIME = re.compile(
     r"containerd\.sock|crio\.sock|docker\.sock|PLEG is not healthy|"
     r"container runtime is (?:down|not ready)|"
     r"runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady$|"
     r"rpc error: code = Unavailable[^\n]{0,80}unix|"
     r"failed to start sandbox|failed to create (?:containerd|shim) task|"
     r"runc create failed|failed to create shim"
-)
-_CNI = re.compile(
-    r"failed to set ?up (?:pod )?network|failed to setup network|networkPlugin|"
-    r"assign an IP address|"
-    r"no IP addresses available|no available IP|cni plugin not initialized|CNI|"
-    r"NetworkPluginNotReady|plugin type=|"
-    r"ipam|address range",
-    re.IGNORECASE,
 )
 _MAINTENANCE = frozenset({"EvictionByEvictionAPI", "TerminationByKubelet"})
 
@@ -51,7 +43,6 @@ def rule(graph: Graph) -> Iterator[Finding]:
         yield from _for_node(graph, node)
     yield from _silent(graph)
     yield from _evictions(graph)
-    yield from _sandboxes(graph)
     yield from _maintenance(graph)
 
 
@@ -63,7 +54,7 @@ def _on(graph: Graph, node: str) -> tuple[Key, ...]:
     return tuple(about)
 
 
-def _finding(
+def node_finding(
     graph: Graph,
     category: str,
     node: str,
@@ -72,6 +63,7 @@ def _finding(
     *proof: Evidence | None,
     about: tuple[Key, ...] = (),
 ) -> Finding:
+    """A finding that blames a node and concerns every pod on it."""
     key = ("Node", "", node)
     return found(
         category,
@@ -96,7 +88,7 @@ def _for_node(graph: Graph, node: Thing) -> Iterator[Finding]:
     for type_, (category, what) in _PRESSURES.items():
         condition = node.condition(type_)
         if text(condition, "status") == "True":
-            yield _finding(
+            yield node_finding(
                 graph,
                 category,
                 node.name,
@@ -135,8 +127,8 @@ def _not_ready(graph: Graph, node: Thing, said: str) -> Finding:
             None,
         ),
     ]
-    if _RUNTIME.search(said):
-        return _finding(
+    if RUNTIME.search(said):
+        return node_finding(
             graph,
             "node.runtime_failure",
             node.name,
@@ -145,7 +137,7 @@ def _not_ready(graph: Graph, node: Thing, said: str) -> Finding:
             *proof,
         )
     if "cni plugin not initialized" in said or "NetworkPluginNotReady" in said:
-        return _finding(
+        return node_finding(
             graph,
             "network.cni_failure",
             node.name,
@@ -156,7 +148,7 @@ def _not_ready(graph: Graph, node: Thing, said: str) -> Finding:
     pods = [p for p in graph.pods if p.node == node.name]
     hit = f"; {len(pods)} pods seen on it are affected" if pods else ""
     what = "has stopped reporting, it is not ready (status Unknown)" if lost else "is NotReady"
-    return _finding(
+    return node_finding(
         graph,
         "node.not_ready",
         node.name,
@@ -181,7 +173,7 @@ def _silent(graph: Graph) -> Iterator[Finding]:
         ):
             continue
         evictions = [e.quote() for e in graph.facts.events_with("TaintManagerEviction")[:1]]
-        yield _finding(
+        yield node_finding(
             graph,
             "node.not_ready",
             name,
@@ -229,7 +221,7 @@ def _evictions(graph: Graph) -> Iterator[Finding]:
         thing = graph.facts.thing("Node", "", node)
         if thing is not None and text(thing.condition(type_), "status") == "True":
             continue
-        yield _finding(
+        yield node_finding(
             graph,
             category,
             node,
@@ -243,7 +235,7 @@ def _evictions(graph: Graph) -> Iterator[Finding]:
         kind = _LOW_KINDS.get(matched.group(1)) if matched else None
         if kind and pod.node:
             category, what = _PRESSURES[kind]
-            yield _finding(
+            yield node_finding(
                 graph,
                 category,
                 pod.node,
@@ -283,91 +275,6 @@ def _biggest(graph: Graph, node: Thing, type_: str) -> str:
     return ""
 
 
-def _sandboxes(graph: Graph) -> Iterator[Finding]:
-    for pod in graph.pods:
-        if pod.is_sound:
-            continue
-        for event in pod.events(
-            "FailedCreatePodSandBox", "NetworkNotReady", "FailedKillPod", "Failed"
-        ):
-            said = event.message
-            if "OOM-killed" in said or "memory limit too low" in said:
-                break
-            if _CNI.search(said) and event.reason != "Failed":
-                yield _network(graph, pod, event)
-                break
-            if _RUNTIME.search(said) and (event.reason != "Failed" or ".sock" in said):
-                yield _finding(
-                    graph,
-                    "node.runtime_failure",
-                    pod.node or event.host,
-                    f"cannot start pods, its container runtime fails: {_inner(said)}",
-                    0.93,
-                    event.quote(),
-                    about=near_pods(graph, pod),
-                )
-                break
-
-
-def _inner(said: str) -> str:
-    """The end of a chain of errors, where the cause stands."""
-    return said[-260:].partition(" ")[2] if len(said) > 300 else said
-
-
-def _network(graph: Graph, pod: Pod, event: Happening) -> Finding:
-    agent = _agent_on(graph, pod.node)
-    behind = f"; its network agent {title(agent)} is not well" if agent else ""
-    finding = _finding(
-        graph,
-        "network.cni_failure",
-        pod.node or event.host,
-        (
-            f"cannot set up the pod network (CNI) for {pod.thing.name}: "
-            f"{_inner(event.message)}{behind}"
-        ),
-        0.94,
-        event.quote(),
-        about=near_pods(graph, pod),
-    )
-    if agent is None:
-        return finding
-    root = graph.root(agent)
-    return found(
-        finding.category,
-        finding.sentence,
-        blamed=root,
-        strength=finding.strength,
-        about=finding.about,
-        evidence=(*finding.evidence, *_state_of(graph, agent)),
-        steps=(*finding.steps, kubectl("get", agent[1]) + " pods -o wide"),
-    )
-
-
-def _agent_on(graph: Graph, node: str) -> Key | None:
-    """A sick pod of a DaemonSet on this node outside the incident's namespace: the network agent."""
-    for pod in graph.pods:
-        root = graph.root_of(pod)
-        if (
-            pod.node == node
-            and root[0] == "DaemonSet"
-            and not pod.is_sound
-            and re.search(
-                r"cni|calico|cilium|flannel|weave|antrea|network|aws-node|kube-router|ovn",
-                root[2] + str(dict(pod.labels)),
-                re.IGNORECASE,
-            )
-        ):
-            return pod.thing.key
-    return None
-
-
-def _state_of(graph: Graph, key: Key) -> Iterator[Evidence]:
-    pod = graph.pod_by_key[key]
-    for container in pod.containers:
-        if not container.ready and (quote := container.state_quote()) is not None:
-            yield quote
-
-
 def _maintenance(graph: Graph) -> Iterator[Finding]:
     for node in graph.facts.of_kind("Node"):
         events = graph.facts.events_of(
@@ -399,7 +306,7 @@ def _maintenance(graph: Graph) -> Iterator[Finding]:
             for p in drained[:1]
             if p.thing.condition("DisruptionTarget")
         ]
-        finding = _finding(
+        finding = node_finding(
             graph,
             "node.maintenance",
             node.name,
@@ -427,7 +334,7 @@ def _shut_down(graph: Graph) -> Iterator[Finding]:
         if not _is_drained(pod) or not pod.node or (node is not None and is_cordoned(node)):
             continue
         target = pod.thing.condition("DisruptionTarget")
-        yield _finding(
+        yield node_finding(
             graph,
             "node.maintenance",
             pod.node,

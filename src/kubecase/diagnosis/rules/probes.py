@@ -1,22 +1,18 @@
-"""Probes and hooks: is the probe wrong, is the program slow to start, or is it really unwell?"""
+"""Probes: is the probe wrong, is the program slow to start, or is it really unwell?"""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 from kubecase.core.report import Evidence
-from kubecase.diagnosis.facts import Happening, title
+from kubecase.diagnosis.facts import title
 from kubecase.diagnosis.finding import Finding, found, kubectl, near_pods, previous_log
 from kubecase.diagnosis.graph import Graph
 from kubecase.diagnosis.logs import words_of
 from kubecase.diagnosis.pods import Container
+from kubecase.diagnosis.probing import Trouble, troubles
 from kubecase.diagnosis.values import mapping, number, text
 
-_PROBE = re.compile(
-    r"^(Liveness|Readiness|Startup) probe (?:failed|errored)[^:]*: ?(.*)", re.DOTALL
-)
-_STATUS = re.compile(r"statuscode: (\d{3})")
 _TIMEOUT = re.compile(r"deadline exceeded|Client\.Timeout|timed? ?out|timeout:", re.IGNORECASE)
 _REFUSED = re.compile(
     r"connection refused|connection reset|EOF|no route to host|malformed HTTP|server gave HTTP|"
@@ -56,102 +52,18 @@ _DEPENDENCY = frozenset(
 _UNWELL = frozenset({"unresponsive", "heap", "process_limits"})
 
 
-@dataclass(frozen=True)
-class _Trouble:
-    """A failing probe: which one, the events, what its answer was, how it is specified."""
-
-    container: Container
-    probe: str
-    events: tuple[Happening, ...]
-    said: str
-    spec: Mapping[str, Any]
-
-    @property
-    def status(self) -> int | None:
-        """The HTTP status of the answer."""
-        matched = _STATUS.search(self.said)
-        return int(matched.group(1)) if matched else None
-
-    @property
-    def count(self) -> int:
-        """How often it failed."""
-        return sum(event.count for event in self.events)
-
-    @property
-    def target(self) -> str:
-        """What the probe asks, for a sentence."""
-        http, tcp = mapping(self.spec, "httpGet"), mapping(self.spec, "tcpSocket")
-        if http:
-            return f"{text(http, 'path') or '/'} on port {text(http, 'port')}"
-        if tcp:
-            return f"port {text(tcp, 'port')}"
-        return (
-            "its command"
-            if mapping(self.spec, "exec")
-            else f"port {text(self.spec, 'grpc', 'port')}"
-        )
-
-    @property
-    def port(self) -> int | None:
-        """The port it asks, names resolved."""
-        asked = (
-            text(self.spec, "httpGet", "port")
-            or text(self.spec, "tcpSocket", "port")
-            or text(self.spec, "grpc", "port")
-        )
-        if asked.isdigit():
-            return int(asked)
-        named = (p for p in self.container.ports if asked and text(p, "name") == asked)
-        return next((number(p, "containerPort") for p in named), None)
-
-    @property
-    def listening(self) -> tuple[int, ...]:
-        """Where the program says that it listens."""
-        return tuple(port for log in self.container.logs for port in log.listening_ports)
-
-    @property
-    def seconds_to_kill(self) -> float:
-        """How long after the start the probe gives up."""
-        delay = number(self.spec, "initialDelaySeconds") or 0
-        period, tries = (
-            number(self.spec, "periodSeconds") or 10,
-            number(self.spec, "failureThreshold") or 3,
-        )
-        return float(delay + period * tries)
-
-
 def rule(graph: Graph) -> Iterator[Finding]:
-    """Findings for failing probes and hooks."""
+    """Findings for failing probes."""
     for container in graph.containers:
-        yield from _hooks(graph, container)
         if any(e.reason == "OOMKilled" for e in container.endings):
             continue
-        for trouble in _troubles(container):
+        for trouble in troubles(container):
             finding = _judge(graph, trouble)
             if finding is not None:
                 yield finding
 
 
-def _troubles(container: Container) -> Iterator[_Trouble]:
-    by_probe: dict[str, list[Happening]] = {}
-    for event in container.events("Unhealthy", "ProbeWarning"):
-        matched = _PROBE.match(event.message)
-        if matched:
-            by_probe.setdefault(matched.group(1).lower(), []).append(event)
-    for probe, events in by_probe.items():
-        # What it says most often is what it means; a refusal once during a start is not.
-        main = max(events, key=lambda e: (e.count, e.last is not None))
-        said = _PROBE.match(main.message)
-        yield _Trouble(
-            container,
-            probe,
-            (main, *(e for e in events if e is not main)),
-            said.group(2) if said else "",
-            mapping(container.spec, f"{probe}Probe"),
-        )
-
-
-def _judge(graph: Graph, trouble: _Trouble) -> Finding | None:
+def _judge(graph: Graph, trouble: Trouble) -> Finding | None:
     """Which of probe, start and program has to be repaired."""
     if trouble.probe == "readiness" and (trouble.container.ready or _is_just_starting(trouble)):
         return None
@@ -187,13 +99,13 @@ def _judge(graph: Graph, trouble: _Trouble) -> Finding | None:
     )
 
 
-def _is_just_starting(trouble: _Trouble) -> bool:
+def _is_just_starting(trouble: Trouble) -> bool:
     """Whether it failed no more often than any probe does before the program is up."""
     age = trouble.container.pod.facts.age(trouble.container.pod.thing.created_at)
     return trouble.count <= 5 and age is not None and age < 120 and trouble.container.restarts == 0
 
 
-def _standby(graph: Graph, trouble: _Trouble) -> Finding | None:
+def _standby(graph: Graph, trouble: Trouble) -> Finding | None:
     """A replica that is not ready on purpose, as it says, beside one that is."""
     line = next(
         ((log, said) for log in trouble.container.logs if (said := log.line_with(_STANDBY))), None
@@ -218,7 +130,7 @@ def _standby(graph: Graph, trouble: _Trouble) -> Finding | None:
     )
 
 
-def _other_port(trouble: _Trouble) -> int | None:
+def _other_port(trouble: Trouble) -> int | None:
     ports = trouble.listening
     if (
         not ports
@@ -230,7 +142,7 @@ def _other_port(trouble: _Trouble) -> int | None:
     return ports[0]
 
 
-def _log_proof(trouble: _Trouble) -> Evidence | None:
+def _log_proof(trouble: Trouble) -> Evidence | None:
     path = text(trouble.spec, "httpGet", "path")
     for log in trouble.container.logs:
         patterns = (
@@ -247,7 +159,7 @@ def _log_proof(trouble: _Trouble) -> Evidence | None:
 
 def _make(
     graph: Graph,
-    trouble: _Trouble,
+    trouble: Trouble,
     category: str,
     sentence: str,
     strength: float,
@@ -281,7 +193,7 @@ def _make(
     )
 
 
-def _wrong_probe(graph: Graph, trouble: _Trouble, why: str, strength: float) -> Finding:
+def _wrong_probe(graph: Graph, trouble: Trouble, why: str, strength: float) -> Finding:
     kind = "readiness" if trouble.probe == "readiness" else "liveness"
     effect = (
         "so the pod never becomes ready although the program runs"
@@ -301,7 +213,7 @@ def _wrong_probe(graph: Graph, trouble: _Trouble, why: str, strength: float) -> 
     )
 
 
-def _unwell(graph: Graph, trouble: _Trouble) -> Finding | None:
+def _unwell(graph: Graph, trouble: Trouble) -> Finding | None:
     """The program says itself that it hangs."""
     cause = trouble.container.cause
     if cause is None or cause.kind != "unresponsive":
@@ -321,7 +233,7 @@ def _unwell(graph: Graph, trouble: _Trouble) -> Finding | None:
     )
 
 
-def _unhealthy(graph: Graph, trouble: _Trouble, what: str, strength: float) -> Finding:
+def _unhealthy(graph: Graph, trouble: Trouble, what: str, strength: float) -> Finding:
     return _make(
         graph,
         trouble,
@@ -335,7 +247,7 @@ def _unhealthy(graph: Graph, trouble: _Trouble, what: str, strength: float) -> F
     )
 
 
-def _exec(graph: Graph, trouble: _Trouble) -> Finding:
+def _exec(graph: Graph, trouble: Trouble) -> Finding:
     said = trouble.said.strip()
     if _NO_COMMAND.search(said):
         return _wrong_probe(graph, trouble, f"its command cannot run: {said[:160]}", 0.88)
@@ -350,7 +262,7 @@ def _runs(container: Container) -> list[float]:
     return [e.seconds for e in container.endings if e.seconds is not None]
 
 
-def _is_slow_start(trouble: _Trouble) -> bool:
+def _is_slow_start(trouble: Trouble) -> bool:
     """Whether the program was still starting when it was judged."""
     container = trouble.container
     if trouble.probe == "startup":
@@ -367,7 +279,7 @@ def _is_slow_start(trouble: _Trouble) -> bool:
     return killed_early and last is not None and bool(_BOOTING.search(words_of(last)))
 
 
-def _slow_start(graph: Graph, trouble: _Trouble) -> Finding:
+def _slow_start(graph: Graph, trouble: Trouble) -> Finding:
     runs = _runs(trouble.container)
     after = f" about {runs[0]:.0f} s after its start" if runs else ""
     last = next(((log, log.last_line) for log in trouble.container.logs if log.last_line), None)
@@ -383,8 +295,8 @@ def _slow_start(graph: Graph, trouble: _Trouble) -> Finding:
     )
 
 
-def _timeout(graph: Graph, trouble: _Trouble) -> Finding:
-    """A probe that is not answered in time: from the first moment on, or after long good service."""
+def _timeout(graph: Graph, trouble: Trouble) -> Finding:
+    """A probe that is not answered in time: from the first moment, or after good service."""
     limit = number(trouble.spec, "timeoutSeconds") or 1
     runs = _runs(trouble.container)
     served = max(runs, default=0.0)
@@ -405,50 +317,3 @@ def _timeout(graph: Graph, trouble: _Trouble) -> Finding:
     return _wrong_probe(
         graph, trouble, f"the answer takes longer than the timeout of {limit} s", 0.66
     )
-
-
-def _hooks(graph: Graph, container: Container) -> Iterator[Finding]:
-    for event in container.events("FailedPostStartHook", "FailedPreStopHook"):
-        hook = "postStart" if "PostStart" in event.reason else "preStop"
-        command = mapping(container.spec, "lifecycle", hook)
-        root = graph.root_of(container.pod)
-        said = (
-            ""
-            if event.message in {"PostStartHook failed", "PreStopHook failed"}
-            else f": {event.message[:160]}"
-        )
-        killing = [e.quote() for e in container.events("Killing") if "Hook" in e.message][:1]
-        first = (
-            next(
-                (
-                    c
-                    for c in (command.get("exec") or {}).get("command") or []
-                    if isinstance(c, str) and " " in c
-                ),
-                None,
-            )
-            if isinstance(command.get("exec"), Mapping)
-            else None
-        )
-        doing = f" ({first[:120]})" if first else ""
-        yield found(
-            "lifecycle.hook_failed",
-            f"{title(root)}: the {hook} hook{doing} of container {container.name} fails{said}.",
-            blamed=root,
-            strength=0.94,
-            about=near_pods(graph, container.pod),
-            evidence=[
-                event.quote(),
-                Evidence(source=f"event:{event.reason}", quote=event.reason),
-                *killing,
-                container.pod.thing.states("command", first) if first else None,
-            ],
-            steps=(
-                (
-                    f"{kubectl('get', root[1])} {root[0].lower()} {root[2]} -o "
-                    f"jsonpath='{{..lifecycle}}'"
-                ),
-            ),
-            lasting=hook == "preStop",
-        )
-        return

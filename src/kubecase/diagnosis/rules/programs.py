@@ -1,7 +1,8 @@
 """What a program says about its configuration and its rights, and commands that cannot run."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from kubecase.core.report import Evidence
 from kubecase.diagnosis.facts import Key, title
@@ -10,7 +11,7 @@ from kubecase.diagnosis.graph import Graph
 from kubecase.diagnosis.logs import Signal, words_of
 from kubecase.diagnosis.mounts import Mount, mount_of
 from kubecase.diagnosis.pods import Container
-from kubecase.diagnosis.values import dig, mapping, maps, moment, text
+from kubecase.diagnosis.values import dig, mapping, maps, moment, text, texts
 
 _NO_START = re.compile(
     r"exec: \"|executable file not found|no such file or directory|permission denied|"
@@ -18,6 +19,7 @@ _NO_START = re.compile(
     r"is a directory|no such file",
     re.IGNORECASE,
 )
+_VOLUMES = frozenset({"persistentVolumeClaim", "hostPath", "nfs", "csi", "ephemeral"})
 _FILE = re.compile(r"([\w./-]{1,200}\.(?:ya?ml|json|toml|conf|cfg|ini|properties|xml|cnf))\b")
 _QUOTED = re.compile(r"exec: \"([^\"]{1,200})\"")
 
@@ -313,18 +315,11 @@ def _changed(graph: Graph, key: Key) -> str:
 
 
 def _rights(graph: Graph, container: Container, cause: Signal) -> Finding | None:
-    """Rights that the container's own security settings take away; volumes are storage's business."""
+    """Rights that the container's own settings take away; volumes are storage's business."""
     mount = mount_of(container, cause.line)
-    if mount is not None and mount.kind in {
-        "persistentVolumeClaim",
-        "hostPath",
-        "nfs",
-        "csi",
-        "ephemeral",
-    }:
+    if mount is not None and mount.kind in _VOLUMES:
         return None
     context = mapping(container.spec, "securityContext")
-    pod_context = mapping(container.pod.thing.raw, "spec", "securityContext")
     said = words_of(cause.line)[:180]
     if cause.kind == "readonly_fs":
         if context.get("readOnlyRootFilesystem") is not True:
@@ -338,45 +333,29 @@ def _rights(graph: Graph, container: Container, cause: Signal) -> Finding | None
             cause.quote(),
             container.pod.thing.states("securityContext.readOnlyRootFilesystem", True),
         )
-    setting = (
-        "capabilities"
-        if mapping(context, "capabilities")
-        else "runAsUser"
-        if (
-            "runAsUser" in context
-            or "runAsUser" in pod_context
-            or context.get("runAsNonRoot") is True
-            or pod_context.get("runAsNonRoot") is True
-        )
-        else ""
-    )
+    setting, quote = _setting(container, context)
     if not setting and cause.kind == "denied":
         return None
-    drop = next(iter(_list_of(context, "capabilities", "drop")), None)
-    user = text(context, "runAsUser") or text(pod_context, "runAsUser")
-    name = (
-        f"dropped capabilities ({drop})"
-        if drop
-        else f"runAsUser {user}"
-        if user
-        else "the security context"
-    )
-    quote = (
-        container.pod.thing.states("securityContext.runAsUser", user)
-        if user and len(user) > 0
-        else None
-    )
     return _make(
         graph,
         container,
         "config.security_context",
-        f"is stopped by its security settings, {name}: {said}",
+        f"is stopped by its security settings, {setting or 'the security context'}: {said}",
         0.9 if setting else 0.6,
         cause.quote(),
         quote,
     )
 
 
-def _list_of(value: object, *path: str) -> tuple[str, ...]:
-    found_ = dig(value, *path)
-    return tuple(a for a in found_ if isinstance(a, str)) if isinstance(found_, list) else ()
+def _setting(container: Container, context: Mapping[str, Any]) -> tuple[str, Evidence | None]:
+    """The setting that takes rights away, in words, and its quote."""
+    both = (context, mapping(container.pod.thing.raw, "spec", "securityContext"))
+    drop = next(iter(texts(context, "capabilities", "drop")), None)
+    if drop:
+        return f"dropped capabilities ({drop})", None
+    user = next((text(each, "runAsUser") for each in both if "runAsUser" in each), "")
+    if user:
+        return f"runAsUser {user}", container.pod.thing.states("securityContext.runAsUser", user)
+    if any(each.get("runAsNonRoot") is True for each in both):
+        return "runAsNonRoot", container.pod.thing.states("securityContext.runAsNonRoot", True)
+    return "", None

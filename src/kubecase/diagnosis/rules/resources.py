@@ -177,8 +177,10 @@ def _process_limits(graph: Graph, container: Container) -> Iterator[Finding]:
         evidence=[cause.quote(), container.state_quote()],
         lasting=True,
         steps=(
-            f"{kubectl('logs', container.pod.thing.namespace)} {word(container.pod.thing.name)} "
-            f"-c {word(container.name)}",
+            (
+                f"{kubectl('logs', container.pod.thing.namespace)} "
+                f"{word(container.pod.thing.name)} -c {word(container.name)}"
+            ),
             get(root),
         ),
     )

@@ -149,7 +149,7 @@ def _port(graph: Graph, service: Thing) -> Iterator[Finding]:
 
 
 def _mismatch(pod: Pod, target: Any, protocol: str) -> tuple[str, Evidence | None, float] | None:
-    """What the pod serves instead, proof of it, and how sure that is; `None` if the port is right."""
+    """What the pod serves instead, proof, and how sure that is; `None` if the port is right."""
     declared = [p for c in pod.containers if not c.init for p in c.ports]
     if isinstance(target, str) and not target.isdigit():
         if target in {text(p, "name") for p in declared}:
@@ -259,60 +259,47 @@ def _balancer(graph: Graph, service: Thing) -> Iterator[Finding]:
 
 def _ingress(graph: Graph, ingress: Thing) -> Iterator[Finding]:
     """What an Ingress refers to and what is not there."""
-    facts = graph.facts
     class_ = text(ingress.raw, "spec", "ingressClassName") or text(
         ingress.raw, "metadata", "annotations", "kubernetes.io/ingress.class"
     )
-    classes = facts.of_kind("IngressClass")
+    classes = graph.facts.of_kind("IngressClass")
     if class_ and classes and class_ not in {c.name for c in classes}:
+        what = f"names ingress class {class_}, which does not exist (there are: {names(classes)})"
+        yield _wrong(graph, ingress, what, ingress.quote("spec", "ingressClassName"))
+    for backend in _backends(ingress):
+        yield from _ingress_backend(graph, ingress, backend)
+    for tls in maps(ingress.raw, "spec", "tls"):
+        name = text(tls, "secretName")
+        known = graph.facts.thing("Secret", ingress.namespace, name) is not None
+        if name and graph.facts.of_kind("Secret") and not known:
+            what = f"names TLS Secret {name}, which does not exist"
+            yield _wrong(graph, ingress, what, ingress.quote("spec", "tls", "secretName"))
+
+
+def _ingress_backend(graph: Graph, ingress: Thing, backend: Mapping[str, Any]) -> Iterator[Finding]:
+    name = text(backend, "name")
+    service = graph.facts.thing("Service", ingress.namespace, name)
+    if service is None:
+        if name and graph.facts.of_kind("Service"):
+            near = graph.near("Service", ingress.namespace, name)
+            similar = f" (similar: {near.name})" if near else ""
+            what = f"sends requests to backend Service {name}, which does not exist{similar}"
+            yield _wrong(graph, ingress, what, ingress.states("service.name", name))
+        return
+    wanted = number(backend, "port", "number") or text(backend, "port", "name")
+    ports = maps(service.raw, "spec", "ports")
+    if wanted and wanted not in {number(p, "port") for p in ports} | {
+        text(p, "name") for p in ports
+    }:
+        told = ", ".join(text(p, "port") for p in ports)
+        field = "number" if isinstance(wanted, int) else "name"
         yield _wrong(
             graph,
             ingress,
-            f"names ingress class {class_}, which does not exist (there are: {names(classes)})",
-            ingress.quote("spec", "ingressClassName"),
+            f"sends requests to port {wanted} of Service {name}, which has only port {told}",
+            ingress.states(f"service.port.{field}", wanted),
+            service.quote("spec", "ports", "port"),
         )
-    for backend in _backends(ingress):
-        name = text(backend, "name")
-        service = facts.thing("Service", ingress.namespace, name)
-        if service is None:
-            if name and facts.of_kind("Service"):
-                near = graph.near("Service", ingress.namespace, name)
-                similar = f" (similar: {near.name})" if near else ""
-                yield _wrong(
-                    graph,
-                    ingress,
-                    f"sends requests to backend Service {name}, which does not exist{similar}",
-                    ingress.states("service.name", name),
-                )
-            continue
-        wanted = number(backend, "port", "number") or text(backend, "port", "name")
-        ports = maps(service.raw, "spec", "ports")
-        has = {number(p, "port") for p in ports} | {text(p, "name") for p in ports}
-        if wanted and wanted not in has:
-            told = ", ".join(text(p, "port") for p in ports)
-            yield _wrong(
-                graph,
-                ingress,
-                f"sends requests to port {wanted} of Service {name}, which has only port {told}",
-                ingress.states(
-                    "service.port.number" if isinstance(wanted, int) else "service.port.name",
-                    wanted,
-                ),
-                service.quote("spec", "ports", "port"),
-            )
-    for tls in maps(ingress.raw, "spec", "tls"):
-        name = text(tls, "secretName")
-        if (
-            name
-            and facts.of_kind("Secret")
-            and facts.thing("Secret", ingress.namespace, name) is None
-        ):
-            yield _wrong(
-                graph,
-                ingress,
-                f"names TLS Secret {name}, which does not exist",
-                ingress.quote("spec", "tls", "secretName"),
-            )
 
 
 def _backends(ingress: Thing) -> Iterator[Mapping[str, Any]]:

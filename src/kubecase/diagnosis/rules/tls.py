@@ -38,10 +38,9 @@ def _certificate(graph: Graph, certificate: Thing) -> Iterator[Finding]:
     if age is not None and age > 0:
         yield _expired(graph, certificate, secret)
     elif text(ready, "status") == "False" and (
-        ends is None or text(ready, "reason") in {"DoesNotExist", "Issuing"}
+        ends is None or graph.facts.thing("Secret", certificate.namespace, secret) is None
     ):
-        if ends is None or graph.facts.thing("Secret", certificate.namespace, secret) is None:
-            yield _not_issued(graph, certificate, secret)
+        yield _not_issued(graph, certificate, secret)
 
 
 def _expired(graph: Graph, certificate: Thing, secret: str) -> Finding:
@@ -148,44 +147,12 @@ def _from_log(graph: Graph, container: Container, signal: Signal) -> Finding:
     root = graph.root_of(container.pod)
     host = next((h for h, _ in hosts_in(signal.line)), "")
     certificate = _certificate_for(graph, host, container)
-    said = words_of(signal.line)[:220]
-    blamed: Key = certificate.key if certificate else root
-    what = f" of {host}" if host else ""
-    if signal.kind == "cert_expired":
-        category, sentence = (
-            "tls.cert_expired",
-            f"the certificate{what} has expired or is not yet valid",
-        )
-        if (
-            certificate is None
-            and host
-            and graph.service_at(host, container.pod.thing.namespace) is None
-            and "." in host
-        ):
-            blamed = ("External", "", host)
-        elif certificate is None and host:
-            blamed = _served_secret(graph, host, container) or root
-    elif signal.kind == "cert_name":
-        category = "tls.name_mismatch"
-        held = (
-            f" (it is for {', '.join(texts(certificate.raw, 'spec', 'dnsNames'))[:160]})"
-            if certificate
-            else ""
-        )
-        sentence = f"the certificate{what} is not valid for the name used{held}"
-    else:
-        bundle = _bundle(graph, container)
-        category = "tls.cert_untrusted"
-        blamed = bundle or root
-        by = f"; its CA bundle is {title(bundle)}" if bundle else ""
-        sentence = (
-            f"the certificate{what} is not trusted, its certificate authority (CA) is "
-            f"unknown or self-signed{by}"
-        )
+    category, sentence, blamed = _meaning(graph, container, signal, host, certificate)
     return found(
         category,
-        f"{title(root)}: container {container.name} fails because {sentence}: {said}.",
-        blamed=blamed,
+        f"{title(root)}: container {container.name} fails because {sentence}: "
+        f"{words_of(signal.line)[:220]}.",
+        blamed=blamed or root,
         strength=0.92,
         about=near_pods(graph, container.pod),
         lasting=graph.facts.is_alert,
@@ -196,6 +163,29 @@ def _from_log(graph: Graph, container: Container, signal: Signal) -> Finding:
         ],
         steps=(f"{kubectl('get', container.pod.thing.namespace)} certificate,secret", get(root)),
     )
+
+
+def _meaning(
+    graph: Graph, container: Container, signal: Signal, host: str, certificate: Thing | None
+) -> tuple[str, str, Key | None]:
+    """The category, what is wrong in words, and what has to be changed, if not the program."""
+    what = f" of {host}" if host else ""
+    if signal.kind == "cert_expired":
+        sentence = f"the certificate{what} has expired or is not yet valid"
+        if certificate is not None:
+            return "tls.cert_expired", sentence, certificate.key
+        inside = graph.service_at(host, container.pod.thing.namespace) is not None
+        outside = ("External", "", host) if "." in host and not inside else None
+        return "tls.cert_expired", sentence, outside or _served_secret(graph, host, container)
+    if signal.kind == "cert_name":
+        held = ", ".join(texts(certificate.raw, "spec", "dnsNames"))[:160] if certificate else ""
+        names = f" (it is for {held})" if held else ""
+        sentence = f"the certificate{what} is not valid for the name used{names}"
+        return "tls.name_mismatch", sentence, certificate.key if certificate else None
+    bundle = _bundle(graph, container)
+    by = f"; its CA bundle is {title(bundle)}" if bundle else ""
+    sentence = f"the certificate authority (CA) of the certificate{what} is not trusted{by}"
+    return "tls.cert_untrusted", sentence, bundle
 
 
 def _certificate_for(graph: Graph, host: str, container: Container) -> Thing | None:

@@ -7,7 +7,7 @@ from kubecase.core.report import Evidence
 from kubecase.diagnosis.facts import Key, Thing
 from kubecase.diagnosis.finding import Finding, describe, found, get, kubectl
 from kubecase.diagnosis.graph import Graph, matches
-from kubecase.diagnosis.values import dig, listing, maps, number, text
+from kubecase.diagnosis.values import dig, mapping, maps, number, text, texts
 
 _ZERO = re.compile(r"[Ss]caled down .{0,200}\bto 0\b")
 _NOT_EVICTED = re.compile(
@@ -93,60 +93,36 @@ def _zero(graph: Graph, thing: Thing) -> Iterator[Finding]:
 
 def _rollout(graph: Graph, thing: Thing) -> Iterator[Finding]:
     spec = thing.raw.get("spec")
+    strategy = "strategy" if thing.kind == "Deployment" else "updateStrategy"
+    rolling = mapping(spec, strategy, "rollingUpdate")
+    partition, type_ = number(rolling, "partition") or 0, text(spec, strategy, "type")
+    proof, what = None, ""
     if dig(spec, "paused") is True:
-        waiting = text(thing.condition("Progressing"), "reason") == "DeploymentPaused"
-        yield _finding(
-            graph,
-            thing,
-            "workload.rollout_misconfigured",
-            "is paused (spec.paused is true), so its new revision is not rolled out",
-            0.9,
-            thing.states("spec.paused", True),
-            thing.states("reason", "DeploymentPaused") if waiting else None,
+        what = "is paused (spec.paused is true), so its new revision is not rolled out"
+        proof = thing.states("spec.paused", True)
+    elif partition > 0 and _is_behind(thing):
+        what = (
+            f"has partition {partition} of {number(spec, 'replicas') or 1} replicas in its update "
+            "strategy, which holds pods below that ordinal back at the old revision"
         )
-        return
-    strategy = "updateStrategy" if thing.kind != "Deployment" else "strategy"
-    behind = _is_behind(thing)
-    partition = number(spec, strategy, "rollingUpdate", "partition") or 0
-    wanted = number(spec, "replicas") or 1
-    if partition > 0 and behind:
+        proof = thing.states(f"spec.{strategy}.rollingUpdate.partition", partition)
+    elif type_ == "OnDelete" and _is_behind(thing):
+        what = "has update strategy OnDelete, so its pods keep the old revision until deleted"
+        proof = thing.states(f"spec.{strategy}.type", "OnDelete")
+    elif {text(rolling, "maxSurge"), text(rolling, "maxUnavailable")} <= {"0", "0%"}:
+        what = "has maxSurge 0 and maxUnavailable 0, so that no pod can ever be replaced"
+        proof = thing.quote("spec", strategy, "rollingUpdate", "maxUnavailable")
+    if what:
         yield _finding(
             graph,
             thing,
             "workload.rollout_misconfigured",
-            f"has partition {partition} of {wanted} replicas in its update strategy, "
-            "which holds pods below that "
-            "ordinal back at the old revision",
-            0.92,
-            thing.states(f"spec.{strategy}.rollingUpdate.partition", partition),
+            what,
+            0.91,
+            proof,
             thing.quote("status", "updateRevision"),
+            graph.facts.trigger_quote(),
         )
-    elif text(spec, strategy, "type") == "OnDelete" and behind:
-        yield _finding(
-            graph,
-            thing,
-            "workload.rollout_misconfigured",
-            (
-                "has update strategy OnDelete, so its pods keep the old revision until "
-                "somebody deletes them"
-            ),
-            0.92,
-            thing.states(f"spec.{strategy}.type", "OnDelete"),
-            thing.quote("status", "updateRevision"),
-        )
-    else:
-        surge, unavailable = (
-            text(spec, strategy, "rollingUpdate", f) for f in ("maxSurge", "maxUnavailable")
-        )
-        if surge in {"0", "0%"} and unavailable in {"0", "0%"}:
-            yield _finding(
-                graph,
-                thing,
-                "workload.rollout_misconfigured",
-                "has maxSurge 0 and maxUnavailable 0, so that no pod can ever be replaced",
-                0.85,
-                thing.states(f"spec.{strategy}.rollingUpdate.maxUnavailable", unavailable),
-            )
 
 
 def _is_behind(thing: Thing) -> bool:
@@ -191,59 +167,43 @@ def _deadline(graph: Graph, job: Thing) -> Iterator[Finding]:
 
 
 def _cron(graph: Graph, cron: Thing) -> Iterator[Finding]:
-    if dig(cron.raw, "spec", "suspend") is True:
-        yield _finding(
-            graph,
-            cron,
-            "workload.cron_not_running",
-            "does not run, it is suspended (spec.suspend is true)",
-            0.92,
-            cron.states("spec.suspend", True),
-            cron.quote("status", "lastScheduleTime"),
-        )
-        return
-    for event in graph.facts.events_of(cron.key, *_CRON):
-        active = ", ".join(text(a, "name") for a in maps(cron.raw, "status", "active"))
-        policy = text(cron.raw, "spec", "concurrencyPolicy")
-        why = (
-            f"concurrencyPolicy {policy} and Job {active or 'before'} is still active"
-            if event.reason == "JobAlreadyActive"
-            else event.message[:200]
-        )
-        yield _finding(
-            graph,
-            cron,
-            "workload.cron_not_running",
-            f"does not start new Jobs ({event.reason}): {why}",
-            0.93,
-            event.quote(),
-            cron.quote("spec", "concurrencyPolicy")
-            if event.reason == "JobAlreadyActive"
-            else cron.quote("spec", "schedule"),
-            about=tuple(
-                ("Job", cron.namespace, text(a, "name")) for a in maps(cron.raw, "status", "active")
-            ),
-            steps=(f"{kubectl('get', cron.namespace)} cronjobs,jobs",),
-        )
-        return
+    """A schedule after which nothing is started."""
     active = maps(cron.raw, "status", "active")
-    if active and text(cron.raw, "spec", "concurrencyPolicy") == "Forbid":
-        job = graph.facts.thing("Job", cron.namespace, text(active[0], "name"))
-        age = graph.facts.age(job.created_at) if job else None
-        if job is not None and age is not None and age > 6 * 3600:
-            yield _finding(
-                graph,
-                cron,
-                "workload.cron_not_running",
-                (
-                    f"starts no new Job: concurrencyPolicy Forbid, and Job {job.name} is "
-                    f"active since {age / 3600:.0f} hours"
-                ),
-                0.85,
-                cron.states("spec.concurrencyPolicy", "Forbid"),
-                job.quote("status", "startTime"),
-                about=(job.key,),
-            )
+    jobs = tuple(("Job", cron.namespace, text(each, "name")) for each in active)
+    policy = text(cron.raw, "spec", "concurrencyPolicy")
+    proof: tuple[Evidence | None, ...] = ()
+    events = graph.facts.events_of(cron.key, *_CRON)
+    if dig(cron.raw, "spec", "suspend") is True:
+        what = "does not run, it is suspended (spec.suspend is true)"
+        proof = (cron.states("spec.suspend", True), cron.quote("status", "lastScheduleTime"))
+    elif events and events[0].reason == "JobAlreadyActive":
+        name = jobs[0][2] if jobs else "before"
+        what = f"starts no new Job: concurrencyPolicy {policy}, and Job {name} is still active"
+        proof = (events[0].quote(), cron.quote("spec", "concurrencyPolicy"))
+    elif events:
+        what = f"does not start new Jobs ({events[0].reason}): {events[0].message[:200]}"
+        proof = (events[0].quote(), cron.quote("spec", "schedule"))
+    elif policy == "Forbid" and jobs and (hours := _hours_active(graph, jobs[0])) > 6:
+        what = f"starts no new Job: concurrencyPolicy Forbid, Job {jobs[0][2]} runs {hours:.0f} h"
+        proof = (cron.states("spec.concurrencyPolicy", "Forbid"),)
+    else:
+        return
+    yield _finding(
+        graph,
+        cron,
+        "workload.cron_not_running",
+        what,
+        0.93,
+        *proof,
+        about=jobs,
+        steps=(f"{kubectl('get', cron.namespace)} cronjobs,jobs",),
+    )
+
+
+def _hours_active(graph: Graph, job: Key) -> float:
+    thing = graph.facts.by_key.get(job)
+    age = graph.facts.age(thing.created_at) if thing else None
+    return 0.0 if age is None else age / 3600
 
 
 def _budget(graph: Graph) -> Iterator[Finding]:
@@ -296,62 +256,57 @@ def _budget(graph: Graph) -> Iterator[Finding]:
 
 
 def _terminating(graph: Graph, thing: Thing) -> Iterator[Finding]:
-    deleted = thing.deleted_at
-    age = graph.facts.age(deleted)
-    conditions = (
-        {text(c, "type"): c for c in maps(thing.raw, "status", "conditions")}
-        if thing.kind == "Namespace"
-        else {}
-    )
-    stuck = [
-        c
-        for t, c in conditions.items()
-        if t in {"NamespaceContentRemaining", "NamespaceFinalizersRemaining"}
-        and text(c, "status") == "True"
-    ]
-    finalizers = [f for f in listing(thing.raw, "metadata", "finalizers") if isinstance(f, str)]
-    finalizers += [
-        f
-        for f in listing(thing.raw, "spec", "finalizers")
-        if isinstance(f, str) and f != "kubernetes"
-    ]
-    if thing.kind == "Namespace" and text(thing.raw, "status", "phase") == "Terminating" and stuck:
-        said = text(stuck[-1], "message")
-        yield _finding(
-            graph,
-            thing,
-            "lifecycle.stuck_terminating",
-            f"cannot be deleted, it is stuck Terminating: {said[:240]}",
-            0.88,
-            thing.states("message", said) if said else None,
-            thing.states("status.phase", "Terminating"),
-            steps=("kubectl api-resources --verbs=list --namespaced -o name",),
+    """What is being deleted and does not go."""
+    age = graph.facts.age(thing.deleted_at)
+    finalizers = [
+        name
+        for name in (
+            *texts(thing.raw, "metadata", "finalizers"),
+            *texts(thing.raw, "spec", "finalizers"),
         )
-    elif age is not None and age > 600 and finalizers and finalizers != ["kubernetes"]:
+        if name != "kubernetes"
+    ]
+    if thing.kind == "Namespace" and text(thing.raw, "status", "phase") == "Terminating":
+        yield from _namespace(graph, thing)
+    elif age is not None and age > 600 and finalizers:
         yield _finding(
             graph,
             thing,
             "lifecycle.stuck_terminating",
-            f"is being deleted since {age / 60:.0f} minutes, but keeps finalizer "
-            f"{finalizers[0]}, which no controller "
-            "removes",
+            f"is being deleted since {age / 60:.0f} minutes, but keeps finalizer {finalizers[0]}, "
+            "which no controller removes",
             0.92,
             thing.quote("metadata", "deletionTimestamp"),
             Evidence(source=thing.source, quote=finalizers[0]),
             about=(("Namespace", "", thing.namespace),) if thing.namespace else (),
         )
-    elif thing.kind == "Pod" and age is not None and age > 600:
+    elif thing.kind == "Pod" and age is not None:
         grace = number(thing.raw, "metadata", "deletionGracePeriodSeconds") or 30
-        if age > grace + 300:
+        if age > grace + 600:
             yield _finding(
                 graph,
                 thing,
                 "lifecycle.stuck_terminating",
-                (
-                    f"is Terminating since {age / 60:.0f} minutes, longer than its grace "
-                    f"period of {grace} s"
-                ),
+                f"is Terminating since {age / 60:.0f} minutes, its grace period was {grace} s",
                 0.7,
                 thing.quote("metadata", "deletionTimestamp"),
                 about=(graph.root(thing.key),),
             )
+
+
+def _namespace(graph: Graph, thing: Thing) -> Iterator[Finding]:
+    """A namespace that waits for what is left in it."""
+    for type_ in ("NamespaceFinalizersRemaining", "NamespaceContentRemaining"):
+        said = text(thing.condition(type_), "message")
+        if text(thing.condition(type_), "status") == "True":
+            yield _finding(
+                graph,
+                thing,
+                "lifecycle.stuck_terminating",
+                f"cannot be deleted, it is stuck Terminating: {said[:240]}",
+                0.88,
+                thing.states("message", said) if said else None,
+                thing.states("status.phase", "Terminating"),
+                steps=("kubectl api-resources --verbs=list --namespaced -o name",),
+            )
+            return
