@@ -85,6 +85,8 @@ def test_a_key_is_in_no_text_that_settings_make(tmp_path: Path) -> None:
         ("agent_runtime: {anthropic_api_key: sk-canary-0123456789é}", {}),
         ("store: {url: 'mysql://u:sk-canary-0123456789@db'}", {}),
         ("store: {url: 'postgresql://u:sk-canary-0123456789@[db'}", {}),
+        ("agents: {claude: {base_url: 'https://u:sk-canary-0123456789@host'}}", {}),
+        ("agents: {claude: {base_url: 'https://sk-canary-0123456789@[h'}}", {}),
         ("", {"OPENAI_API_KEY": "sk-canary-0123456789 and more"}),
     ],
 )

@@ -147,7 +147,11 @@ def budget(value: float) -> float:
 
 def http_url(value: str) -> str:
     """An address that a model's CLI can be pointed at; a key in it would end up in logs."""
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not an address") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an address such as https://llm-proxy.example.com")
     if parts.username or parts.password:
@@ -168,8 +172,6 @@ def between(low: int, high: int) -> AfterValidator:
 
 def store_url(value: str) -> str:
     """A URL of a database that the store can be kept in. Never quoted: it may hold a password."""
-    from urllib.parse import urlsplit
-
     try:
         parts = urlsplit(value)
         _ = parts.port, parts.password
