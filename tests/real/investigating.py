@@ -1,0 +1,55 @@
+"""A whole investigation by the installed command and the real CLI, in an empty network namespace.
+
+Started as `unshare --net -- python investigating.py`: serves the scripted model inside the
+namespace, runs `kubecase investigate --agent claude`, and prints what happened as JSON.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from inside import TURNS, raise_loopback
+
+from fakes.model_server import ModelServer
+
+
+def run(task: dict[str, Any]) -> dict[str, Any]:
+    """One investigation of `task["fault"]` in the home `task["root"]`."""
+    kubecase = Path(sys.executable).with_name("kubecase")
+    kept = {k: v for k, v in os.environ.items() if k.startswith(("COVERAGE", "COV_"))}
+    with ModelServer([TURNS[kind](*arguments) for kind, *arguments in task["script"]]) as server:
+        done = subprocess.run(
+            [kubecase, "investigate", task["fault"], "--agent", "claude", "--json"],
+            cwd=task["root"],
+            env={
+                **kept,
+                "PATH": "/usr/bin:/bin",
+                "HOME": task["root"],
+                "ANTHROPIC_API_KEY": task["key"],
+                "AGENT_RUNTIME_COMMAND": task["program"],
+                "KUBECASE_AGENTS__CLAUDE__BASE_URL": server.url,
+                "KUBECASE_AGENTS__CLAUDE__MODEL": "claude-sonnet-4-5",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=100,
+        )
+    return {
+        "code": done.returncode,
+        "stdout": done.stdout.decode("utf-8", "replace"),
+        "stderr": done.stderr.decode("utf-8", "replace"),
+        "requests": [dataclasses.asdict(request) for request in server.requests],
+        "others": server.others,
+    }
+
+
+if __name__ == "__main__":
+    raise_loopback()
+    json.dump(run(json.load(sys.stdin)), sys.stdout)
