@@ -20,6 +20,8 @@ from kubecase.core.redact import Redactor
 from kubecase.core.report import Report, report_as_json
 
 MESSAGE_CHARACTERS = 16 * 1024
+GAP_CHARACTERS = 2000
+MOST_GAPS = 200
 LANG = "C.UTF-8"
 
 _PERMISSIONS = (
@@ -118,12 +120,13 @@ def _without_secrets(collection: Collection, redactor: Redactor) -> Collection:
     """`collection` with its small texts redacted; objects, events and logs are done one by one."""
 
     def clean(text: str) -> str:
-        return redactor.text(text)[0]
+        # A secret that is cut in two must not be missed, so more is redacted than is kept.
+        return redactor.text(text[: 4 * GAP_CHARACTERS])[0][:GAP_CHARACTERS]
 
     return replace(
         collection,
         origin=clean(collection.origin),
-        gaps=tuple(Gap(what=clean(g.what), why=clean(g.why)) for g in collection.gaps),
+        gaps=tuple(Gap(what=clean(g.what), why=clean(g.why)) for g in collection.gaps[:MOST_GAPS]),
         logs={clean(name): text for name, text in collection.logs.items()},
     )
 
