@@ -1,0 +1,1 @@
+"""The record, with real files and real processes."""

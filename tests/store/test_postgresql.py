@@ -1,0 +1,175 @@
+"""The same schema on PostgreSQL: by its dialect, and in a throw-away server where there is one."""
+
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from kubecase.core.model import Status
+from kubecase.store.migrations.versions import r0001
+from kubecase.store.schema import metadata
+
+
+def migration_sql() -> str:
+    """What the first migration tells a PostgreSQL server to do."""
+    told = io.StringIO()
+    context = MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": told}
+    )
+    with Operations.context(context):
+        r0001.upgrade()
+    return told.getvalue()
+
+
+def definition_sql() -> str:
+    """What the definition of the tables would tell it."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    statements = []
+    for table in metadata.sorted_tables:
+        statements.append(str(CreateTable(table).compile(dialect=dialect)))
+        statements += [
+            str(CreateIndex(index).compile(dialect=dialect))
+            for index in sorted(table.indexes, key=lambda each: str(each.name))
+        ]
+    return ";\n".join(statements) + ";\n"
+
+
+def test_the_schema_can_be_said_to_postgresql() -> None:
+    """Types and both partial indexes have a form for PostgreSQL."""
+    for sql in (migration_sql(), definition_sql()):
+        assert "JSONB" in sql
+        assert "TIMESTAMP WITH TIME ZONE" in sql
+        assert "BYTEA" in sql
+        assert "BIGSERIAL" in sql
+        assert "WHERE status IN ('created', 'starting', 'running') AND slot IS NOT NULL" in sql
+        assert "WHERE state IN ('queued', 'active') AND opened_by = 'service'" in sql
+        for status in Status:
+            assert f"'{status}'" in sql
+
+
+class Server:
+    """A PostgreSQL server of its own, reached by a socket in its own directory."""
+
+    def __init__(self, programs: Path, directory: Path) -> None:
+        self.programs = programs
+        self.directory = directory
+        # The server refuses to run as root; its package brings a user for it.
+        self.user = "postgres" if os.geteuid() == 0 else None
+
+    def call(self, program: str, *arguments: str, stdin: str = "") -> str:
+        result = subprocess.run(
+            [self.programs / program, *arguments], input=stdin, user=self.user, text=True,
+            capture_output=True, timeout=60, cwd=self.directory,
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
+        if result.returncode != 0:
+            raise RuntimeError(f"{program}: {result.stderr}")
+        return result.stdout
+
+    def sql(self, database: str, statements: str) -> str:
+        socket = str(self.directory)
+        return self.call(
+            "psql", "-h", socket, "-U", "kubecase", "-d", database, "-v", "ON_ERROR_STOP=1", "-qtA",
+            stdin=statements,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A running server, gone afterwards; skips where none is installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no PostgreSQL server is installed here")
+    directory = Path(tempfile.mkdtemp(prefix="kubecase-pg-"))
+    if os.geteuid() == 0:
+        shutil.chown(directory, "postgres")
+    here = Server(found[-1].parent, directory)
+    data = str(directory / "data")
+    try:
+        here.call("initdb", "-D", data, "-U", "kubecase", "--auth=trust", "-N", "-E", "UTF8")
+        options = f"-c listen_addresses= -c unix_socket_directories={directory} -c fsync=off"
+        here.call("pg_ctl", "-D", data, "-w", "-l", f"{directory}/log", "-o", options, "start")
+        try:
+            yield here
+        finally:
+            here.call("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(directory)
+
+
+SHAPE = """
+SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns
+  WHERE table_schema = 'public' ORDER BY 1, 2;
+SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+  WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2;
+SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1;
+"""
+
+FAULT = """
+INSERT INTO fault (id, fingerprint, cluster, resource_kind, resource_name, reason, message,
+  severity, severity_word, seen_at, source, labels, raw)
+VALUES ({n}, 'f', 'dev', 'Pod', 'a', 'r', 'm', 'info', 'info', now(), 'file', '{{}}', '\\x00');
+INSERT INTO incident (id, fault_id, state, opened_at, opened_by, cluster, fingerprint, occurrences)
+VALUES ('{n}', {n}, '{state}', now(), '{by}', 'dev', 'f', 1);
+"""
+
+ATTEMPT = """
+INSERT INTO investigation (incident_id, attempt, agent, status, created_at, ended_at, reason,
+  artifacts, rejected, isolation_notes, slot, cluster, owner_host, owner_boot, owner_pid,
+  owner_started, epoch)
+VALUES ('1', {attempt}, 'claude', '{status}', now(), {ended}, {reason}, '[]', '[]', '[]', {slot},
+  'dev', 'h', 'b', 1, 1, 1);
+"""
+
+
+def attempt(
+    number: int, status: str, *, slot: str = "0", ended: str = "NULL", reason: str = "NULL"
+) -> str:
+    return ATTEMPT.format(attempt=number, status=status, slot=slot, ended=ended, reason=reason)
+
+
+def test_a_server_takes_the_migration_and_it_is_the_definition(server: Server) -> None:
+    """On PostgreSQL, too, the migrations make what the program expects."""
+    for name, statements in (("migrated", migration_sql()), ("defined", definition_sql())):
+        server.sql("postgres", f"CREATE DATABASE {name};")
+        server.sql(name, statements)
+
+    migrated, defined = (server.sql(name, SHAPE) for name in ("migrated", "defined"))
+
+    assert migrated == defined
+    assert migrated.count("\n") > 100
+
+
+def test_a_server_holds_to_the_rules(server: Server) -> None:
+    """One unfinished attempt per slot, one open incident per fingerprint, reasons and ends."""
+    server.sql("postgres", "CREATE DATABASE rules;")
+    server.sql("rules", migration_sql())
+    server.sql("rules", FAULT.format(n=1, state="active", by="service"))
+    server.sql("rules", FAULT.format(n=2, state="active", by="hand"))
+    server.sql("rules", FAULT.format(n=3, state="done", by="service"))
+    server.sql("rules", attempt(1, "running"))
+    server.sql("rules", attempt(2, "created", slot="1"))
+    server.sql("rules", attempt(3, "created", slot="NULL"))
+    server.sql("rules", attempt(4, "success", ended="now()"))
+    server.sql("rules", attempt(5, "failed", ended="now()", reason="'lost'"))
+
+    for statement, rule in (
+        (FAULT.format(n=4, state="queued", by="service"), "uq_incident_open"),
+        (attempt(6, "starting"), "uq_investigation_slot"),
+        (attempt(6, "paused", ended="now()"), "ck_investigation_status"),
+        (attempt(6, "failed", ended="now()"), "ck_investigation_failed_has_reason"),
+        (attempt(6, "success"), "ck_investigation_final_has_end"),
+    ):
+        with pytest.raises(RuntimeError, match=rule):
+            server.sql("rules", statement)
+    server.sql("rules", "DELETE FROM incident WHERE id = '1';")
+    assert server.sql("rules", "SELECT count(*) FROM investigation;") == "0\n"

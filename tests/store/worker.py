@@ -1,0 +1,81 @@
+"""A process of its own that works on a record: `worker.py TASK FILE NUMBER`."""
+
+import asyncio
+import json
+import sys
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kubecase.core.errors import KubecaseError
+from kubecase.core.model import Fault, Incident, Resource, Status, parse_incident_id
+from kubecase.core.severity import Severity
+from kubecase.store import Owner, Store
+
+
+def an_incident(id: str, cluster: str = "dev") -> Incident:
+    now = datetime.now(UTC)
+    fault = Fault(
+        fingerprint=uuid.uuid4().hex,
+        cluster=cluster,
+        resource=Resource(kind="Pod", name="api-0", namespace="shop"),
+        reason="CrashLoop",
+        message="exited 1",
+        severity=Severity.WARNING,
+        severity_word="warning",
+        seen_at=now,
+        raw=b"{}",
+    )
+    return Incident(id=parse_incident_id(id), fault=fault, opened_at=now)
+
+
+async def begin(store: Store, number: int) -> None:
+    """Begin one and wait to be killed."""
+    begun = await store.begin(an_incident(str(uuid.UUID(int=number))), agent="worker")
+    print(begun.incident_id, flush=True)
+    await asyncio.Event().wait()
+
+
+async def crowd(store: Store, number: int) -> None:
+    """Own investigations through their lives, and a scramble with everybody for shared ones."""
+    won: dict[str, int] = {"begun": 0, "moved": 0, "slots": 0}
+    for n in range(4):
+        own = await store.begin(
+            an_incident(str(uuid.UUID(int=1000 + number * 10 + n))), agent=f"worker-{number}"
+        )
+        for step in (Status.STARTING, Status.RUNNING, Status.SUCCESS):
+            own = await store.move(own, step)
+        shared = parse_incident_id(str(uuid.UUID(int=n)))
+        try:
+            await store.begin(an_incident(shared), agent=f"worker-{number}")
+            won["begun"] += 1
+        except KubecaseError:
+            pass
+        while (one := await store.status(shared)).status is not Status.RUNNING:
+            to = Status.STARTING if one.status is Status.CREATED else Status.RUNNING
+            try:
+                await store.move(one, to)
+                won["moved"] += 1
+            except KubecaseError:
+                pass
+    try:
+        await store.begin(
+            an_incident(str(uuid.UUID(int=5000 + number)), "one-seat"), agent="worker", slot=0
+        )
+        won["slots"] += 1
+    except KubecaseError:
+        pass
+    print(json.dumps(won), flush=True)
+
+
+async def main(task: str, file: str, number: str) -> None:
+    if task == "crowd":
+        # All are to begin at the same moment, whoever was started first.
+        print("ready", flush=True)
+        sys.stdin.readline()
+    async with Store.open(Path(file), owner=Owner.current()) as store:
+        await {"begin": begin, "crowd": crowd}[task](store, int(number))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
