@@ -196,7 +196,7 @@ class Cluster:
         extra: Json | None = None,
         more_status: Json | None = None,
     ) -> Json:
-        """A controller with its pods; `status` is that of each container, `before` an older template."""
+        """A controller with its pods; `status` is that of each container, `before` a template."""
         labels = labels or {"app": name}
         containers = spec or [container()]
         wanted = pods if replicas is None else replicas
@@ -221,9 +221,19 @@ class Cluster:
             status={"observedGeneration": 1, "replicas": pods, **(more_status or {})},
         )
         if before is not None:
-            self._replica_set(owner, "older00000", before, labels, "1", 5000, 0)
+            self._replica_set(
+                owner, "older00000", before, labels=labels, revision="1", age=5000, replicas=0
+            )
         if kind == "Deployment":
-            owner = self._replica_set(owner, "abc12de345", containers, labels, "2", age, wanted)
+            owner = self._replica_set(
+                owner,
+                "abc12de345",
+                containers,
+                labels=labels,
+                revision="2",
+                age=age,
+                replicas=wanted,
+            )
         for n in range(pods):
             end = str(n) if kind == "StatefulSet" else f"x{n}y2z"
             self.pod(
@@ -245,6 +255,7 @@ class Cluster:
         owner: Json,
         hash_: str,
         containers: list[Json],
+        *,
         labels: Json,
         revision: str,
         age: float,

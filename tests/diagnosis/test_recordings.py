@@ -42,7 +42,7 @@ def test_every_recorded_case_has_its_category() -> None:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_recorded_failure_is_named(name: str) -> None:
-    """What went wrong in a recorded cluster is called by its category, with quotes that are there."""
+    """What went wrong in a recorded cluster is called by its category, with real quotes."""
     inputs = recorded_inputs(RECORDED / name)
 
     report = diagnose(collection(inputs))
@@ -81,7 +81,7 @@ def scored(case: dict[str, Any], report: Report) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_triage_case_is_solved(name: str) -> None:
-    """A triage case gets its category, its culprit, what must be said, and nothing that must not be."""
+    """A triage case gets category and culprit, what must be said, nothing that must not."""
     case = CASES[name]
 
     row = scored(case, diagnose(collection(case["inputs"])))

@@ -36,7 +36,7 @@ def words(culprit: Culprit | None) -> str:
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_each_scenario_is_named_with_its_culprit(name: str) -> None:
-    """Every fault of the table is called by its category, its culprit named, its quotes verbatim."""
+    """Every fault of the table gets its category and its culprit, and verbatim quotes."""
     case: Scenario = BY_NAME[name]
     inputs = case.cluster().inputs()
 

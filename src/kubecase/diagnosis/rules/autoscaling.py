@@ -37,7 +37,7 @@ def _judge(graph: Graph, scaler: Thing) -> Finding | None:
         text(able, "status") == "False" and "not found" in text(able, "message")
     ):
         what = f"has target {title(target)}, which does not exist (not found, FailedGetScale)"
-        return _finding(graph, scaler, "hpa.target_missing", what, scaler.key, 0.95, *told)
+        return _finding(graph, scaler, "hpa.target_missing", what, scaler.key, *told)
     if text(active, "status") == "False":
         said = " ".join([text(active, "message"), *(quote.quote for quote in told)])
         if matched := _REQUEST.search(said):
@@ -46,7 +46,7 @@ def _judge(graph: Graph, scaler: Thing) -> Finding | None:
                 f"{title(target)} has no request for {matched.group(1)} (missing request for "
                 f"{matched.group(1)})"
             )
-            return _finding(graph, scaler, "hpa.missing_requests", what, target, 0.95, *told)
+            return _finding(graph, scaler, "hpa.missing_requests", what, target, *told)
         if _METRICS.search(said):
             return _no_metrics(graph, scaler, told, said)
     return _at_limit(graph, scaler, told)
@@ -67,10 +67,10 @@ def _at_limit(graph: Graph, scaler: Thing, told: list[Evidence]) -> Finding | No
         f"is at its limit: {now} of maxReplicas {most} run while the load asks for more"
         f"{_load(scaler)}",
         scaler.key,
-        0.9,
         scaler.states("reason", "TooManyReplicas"),
         scaler.states("spec.maxReplicas", most),
         *told[:1],
+        strength=0.9,
     )
 
 
@@ -96,8 +96,8 @@ def _finding(
     category: str,
     what: str,
     blamed: Key,
-    strength: float,
     *proof: Evidence,
+    strength: float = 0.95,
     about: tuple[Key, ...] = (),
 ) -> Finding:
     return found(
@@ -148,7 +148,6 @@ def _no_metrics(graph: Graph, scaler: Thing, told: list[Evidence], said: str) ->
         "hpa.metrics_unavailable",
         f"gets no metrics: unable to fetch metrics from the metrics API{why}",
         blamed,
-        0.94,
         *told[:2],
         *proof,
         about=(blamed, *((down.key,) if down else ())),

@@ -60,7 +60,7 @@ def pending(graph: Graph, claim: Thing) -> Iterator[Finding]:
     elif any(e.reason == "ProvisioningFailed" for e in events) and not _UNBOUND.search(said):
         yield _provision(graph, claim, events[0].message, quotes)
     elif text(claim.raw, "status", "phase") == "Lost":
-        yield _claim(graph, claim, "storage.pvc_unbound", "has lost its volume", 0.9, quotes)
+        yield _claim(graph, claim, "storage.pvc_unbound", "has lost its volume", *quotes)
     elif any(e.reason == "ExternalProvisioning" for e in events):
         yield from _no_provisioner(graph, claim, said, quotes)
     elif (
@@ -76,9 +76,8 @@ def _claim(
     claim: Thing,
     category: str,
     what: str,
-    strength: float,
-    quotes: list[Evidence],
-    *more: Evidence | None,
+    *proof: Evidence | None,
+    strength: float = 0.95,
 ) -> Finding:
     return found(
         category,
@@ -86,7 +85,7 @@ def _claim(
         blamed=claim.key,
         strength=strength,
         about=_users(graph, claim.key),
-        evidence=[*quotes, *more, claim.quote("status", "phase")],
+        evidence=[*proof, claim.quote("status", "phase")],
         lasting=True,
         steps=(describe_claim(claim.key), "kubectl get storageclass", "kubectl get pv"),
     )
@@ -108,9 +107,9 @@ def _class(graph: Graph, claim: Thing, name: str, quotes: list[Evidence]) -> Fin
             f"names storage class (StorageClass) {name}, which does not exist{others}, so "
             "it is never provisioned"
         ),
-        0.96,
-        quotes,
+        *quotes,
         claim.quote("spec", "storageClassName"),
+        strength=0.96,
     )
 
 
@@ -122,16 +121,16 @@ def _provision(graph: Graph, claim: Thing, said: str, quotes: list[Evidence]) ->
             claim,
             "storage.class_missing",
             f"has storage class {name}, whose provisioner does not exist: {said[:200]}",
-            0.85,
-            quotes,
+            *quotes,
+            strength=0.85,
         )
     return _claim(
         graph,
         claim,
         "storage.provision_failed",
         f"is not provisioned, the provisioner of storage class {name} fails: {said[:300]}",
-        0.95,
-        quotes,
+        *quotes,
+        strength=0.95,
     )
 
 
@@ -150,8 +149,8 @@ def _no_provisioner(
             f"waits for the external provisioner of storage class {name}, which does not "
             f"act: {said[:200]}"
         ),
-        0.6,
-        quotes,
+        *quotes,
+        strength=0.6,
     )
 
 
@@ -163,9 +162,9 @@ def _unbound(graph: Graph, claim: Thing, said: str, quotes: list[Evidence]) -> F
         claim,
         "storage.pvc_unbound",
         f"finds no PersistentVolume to bind to{told}{why}",
-        0.94,
-        quotes,
+        *quotes,
         *proof,
+        strength=0.94,
     )
 
 

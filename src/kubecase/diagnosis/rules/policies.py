@@ -1,6 +1,8 @@
 """Network policies, evaluated as the cluster does: who may reach whom on which port."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from kubecase.core.report import Evidence
@@ -10,7 +12,16 @@ from kubecase.diagnosis.finding import Finding, found, kubectl, near_pods
 from kubecase.diagnosis.graph import Graph, matches
 from kubecase.diagnosis.logs import Signal
 from kubecase.diagnosis.pods import Container, Pod
-from kubecase.diagnosis.values import dig, maps, number, pairs, text, texts
+from kubecase.diagnosis.values import dig, mapping, maps, number, pairs, text, texts
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Who wants to reach whom on which port."""
+
+    caller: Pod
+    peer: Pod
+    port: int | None
 
 
 def blocked_by_policy(
@@ -25,9 +36,9 @@ def blocked_by_policy(
             _egress_to_outside(graph, caller, signal, backend) if signal.kind == "timeout" else None
         )
     for peer in graph.selected(backend.service):
-        port = _target(backend, peer)
-        for policy, direction in _refusing(graph, caller, peer, port):
-            return _blocked(graph, policy, direction, caller, peer, port, signal)
+        flow = Flow(caller, peer, _target(backend, peer))
+        for policy, direction in _refusing(graph, flow):
+            return _blocked(graph, policy, direction, flow, signal)
     return None
 
 
@@ -49,54 +60,60 @@ def _types(policy: Thing) -> tuple[str, ...]:
     return ("Ingress", "Egress") if dig(policy.raw, "spec", "egress") else ("Ingress",)
 
 
-def _refusing(
-    graph: Graph, caller: Pod, peer: Pod, port: int | None
-) -> Iterator[tuple[Thing, str]]:
-    for pod, other, direction, rules, side in (
-        (peer, caller, "Ingress", "ingress", "from"),
-        (caller, peer, "Egress", "egress", "to"),
+def _refusing(graph: Graph, flow: Flow) -> Iterator[tuple[Thing, str]]:
+    """The newest of the policies that refuse the flow, and in which direction."""
+    for direction, pod, rules in (
+        ("Ingress", flow.peer, "ingress"),
+        ("Egress", flow.caller, "egress"),
     ):
         policies = _policies(graph, pod, direction)
         # Policies add up: the traffic passes if any rule of any of them lets it pass.
         if policies and not any(
-            _admits(graph, policy, rule_, side, other, port)
+            _admits(graph, policy, rule_, flow, direction)
             for policy in policies
             for rule_ in maps(policy.raw, "spec", rules)
         ):
-            yield (
-                max(policies, key=lambda p: p.created_at.timestamp() if p.created_at else 0.0),
-                direction,
-            )
+            yield max(policies, key=_made), direction
+
+
+def _made(policy: Thing) -> float:
+    return policy.created_at.timestamp() if policy.created_at else 0.0
 
 
 def _admits(
-    graph: Graph, policy: Thing, rule_: Mapping[str, Any], side: str, other: Pod, port: int | None
+    graph: Graph, policy: Thing, rule_: Mapping[str, Any], flow: Flow, direction: str
 ) -> bool:
     ports = maps(rule_, "ports")
-    if ports and port is not None and not any(_covers(p, port, other) for p in ports):
+    if ports and flow.port is not None and not any(_covers(p, flow) for p in ports):
         return False
-    peers = maps(rule_, side)
+    peers = maps(rule_, "from" if direction == "Ingress" else "to")
+    other = flow.caller if direction == "Ingress" else flow.peer
     return not peers or any(_is_peer(graph, policy, peer, other) for peer in peers)
 
 
-def _covers(rule_port: Mapping[str, Any], port: int, pod: Pod) -> bool:
-    wanted = rule_port.get("port")
+def _covers(rule_port: Mapping[str, Any], flow: Flow) -> bool:
+    """Whether a rule's port is the one that is asked for; names are those of the peer's ports."""
+    wanted, port = rule_port.get("port"), flow.port or 0
     if wanted is None:
         return True
     first = number(rule_port, "port")
     if first is None:
-        return any(
-            text(p, "name") == wanted and number(p, "containerPort") == port
-            for c in pod.containers
-            for p in c.ports
-        )
-    last = number(rule_port, "endPort") or first
-    return first <= port <= last
+        return port in _ports_called(flow.peer, wanted)
+    return first <= port <= (number(rule_port, "endPort") or first)
+
+
+def _ports_called(pod: Pod, name: Any) -> list[int | None]:
+    return [
+        number(port, "containerPort")
+        for container in pod.containers
+        for port in container.ports
+        if text(port, "name") == name
+    ]
 
 
 def _is_peer(graph: Graph, policy: Thing, peer: Mapping[str, Any], other: Pod) -> bool:
     if "ipBlock" in peer:
-        return text(peer, "ipBlock", "cidr") in {"0.0.0.0/0", "::/0", "10.0.0.0/8"}
+        return _in_block(text(other.thing.raw, "status", "podIP"), mapping(peer, "ipBlock"))
     if "namespaceSelector" in peer:
         space = graph.facts.thing("Namespace", "", other.thing.namespace)
         labels = dict(space.labels if space else {})
@@ -108,6 +125,18 @@ def _is_peer(graph: Graph, policy: Thing, peer: Mapping[str, Any], other: Pod) -
     return "podSelector" not in peer or matches(peer.get("podSelector"), other.labels)
 
 
+def _in_block(address: str, block: Mapping[str, Any]) -> bool:
+    """Whether an address is in a block; one that is not known counts as inside."""
+    try:
+        at = ip_address(address)
+        inside = at in ip_network(text(block, "cidr"), strict=False)
+        return inside and not any(
+            at in ip_network(each, strict=False) for each in texts(block, "except")
+        )
+    except ValueError:
+        return True
+
+
 def _target(backend: Backend, peer: Pod) -> int | None:
     ports = maps(backend.service.raw if backend.service else None, "spec", "ports")
     for each in ports:
@@ -115,45 +144,31 @@ def _target(backend: Backend, peer: Pod) -> int | None:
             target = each.get("targetPort", each.get("port"))
             if isinstance(target, int):
                 return target
-            named = [
-                number(p, "containerPort")
-                for c in peer.containers
-                for p in c.ports
-                if text(p, "name") == target
-            ]
-            return named[0] if named else None
+            return next(iter(_ports_called(peer, target)), None)
     return None
 
 
-def _blocked(
-    graph: Graph,
-    policy: Thing,
-    direction: str,
-    caller: Pod,
-    peer: Pod,
-    port: int | None,
-    signal: Signal,
-) -> Finding:
+def _blocked(graph: Graph, policy: Thing, direction: str, flow: Flow, signal: Signal) -> Finding:
     age = graph.facts.age(policy.created_at)
     when = f", made {age / 60:.0f} minutes ago," if age is not None and age < 2 * 86400 else ""
     side = (
         (
-            f"selects the pods of {title(graph.root_of(peer))} and admits no ingress from "
-            f"the pods of {title(graph.root_of(caller))}"
+            f"selects the pods of {title(graph.root_of(flow.peer))} and admits no ingress from "
+            f"the pods of {title(graph.root_of(flow.caller))}"
         )
         if direction == "Ingress"
         else (
-            f"selects the pods of {title(graph.root_of(caller))} and allows no egress to "
-            f"the pods of {title(graph.root_of(peer))}"
+            f"selects the pods of {title(graph.root_of(flow.caller))} and allows no egress to "
+            f"the pods of {title(graph.root_of(flow.peer))}"
         )
     )
-    at = f" on port {port}" if port else ""
+    at = f" on port {flow.port}" if flow.port else ""
     return found(
         "network.policy_blocked",
         f"{policy.title}{when} {side}{at}, so their connections time out.",
         blamed=policy.key,
         strength=0.95,
-        about=(*near_pods(graph, caller), *near_pods(graph, peer), policy.key),
+        about=(*near_pods(graph, flow.caller), *near_pods(graph, flow.peer), policy.key),
         evidence=[
             signal.quote(),
             *_selector_quotes(policy),
