@@ -1,5 +1,6 @@
 """The kinds of objects that kubecase asks a cluster for: their paths and the names people use."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -81,3 +82,49 @@ def is_namespaced(kind: str) -> bool:
     """Whether objects of `kind` lie in a namespace; kinds that are not known here count as such."""
     known = kind_of(kind)
     return known is None or known.namespaced
+
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` can be the name of an object or namespace: RFC 1123, at most 253 long."""
+    return _NAME.fullmatch(text) is not None and ".." not in text
+
+
+def path_of(
+    kind: Kind, *, namespace: str | None = None, name: str | None = None, part: str | None = None
+) -> str:
+    """The API path of an object, of its subresource `part`, or of all objects of `kind`.
+
+    Raises ValueError for a name that no object can have: what comes from outside never becomes
+    more than one segment of a path.
+    """
+    for segment in (namespace, name):
+        if segment is not None and not is_name(segment):
+            raise ValueError(f"{segment[:80]!a} is no Kubernetes name")
+    path = kind.root
+    if namespace is not None and kind.namespaced:
+        path += f"/namespaces/{namespace}"
+    path += f"/{kind.plural}"
+    if name is not None:
+        path += f"/{name}"
+    return f"{path}/{part}" if part else path
+
+
+_SEGMENT = r"[a-z0-9][-a-z0-9.]*"
+_READABLE = re.compile(
+    "|".join(
+        f"{re.escape(each.root)}(/namespaces/{_SEGMENT})?/{each.plural}(/{_SEGMENT})?"
+        for each in KINDS
+    )
+    + f"|/api/v1/namespaces/{_SEGMENT}/pods/{_SEGMENT}/log"
+)
+
+
+def may_be_read(path: str) -> bool:
+    """Whether `path` is one of those that `path_of` makes: a known kind, an object of it, a log.
+
+    Secrets are no known kind here, and no subresource but `log` is one.
+    """
+    return _READABLE.fullmatch(path) is not None
