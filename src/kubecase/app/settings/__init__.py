@@ -5,7 +5,6 @@ type and default, and what is said when one is wrong. Never here: using an optio
 package imports neither pydantic nor the YAML library; `load`, `effective` and the descriptions do.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +60,8 @@ def reference() -> str:
 
 def crash_log_path() -> Path:
     """Where the trace of a bug goes on this host, whatever the settings say."""
+    import tempfile
+
     return crash_log(current_environment(), Path(tempfile.gettempdir()))
 
 

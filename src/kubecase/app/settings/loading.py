@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubecase.app.settings import document as documents
 from kubecase.app.settings import names
@@ -20,7 +20,9 @@ from kubecase.app.settings.environment import (
 from kubecase.app.settings.keys import KeyUnusable, choose, read_key_file
 from kubecase.app.settings.values import Host, Loaded, Origin
 from kubecase.core.errors import SettingsInvalid
-from kubecase.core.ports import Credential
+
+if TYPE_CHECKING:
+    from kubecase.core.ports import Credential
 
 FLAGS: Mapping[str, str] = {
     "agent_runtime.max_duration_minutes": "--timeout",
@@ -180,8 +182,10 @@ def _leaves(tree: Mapping[str, Any], at: tuple[str, ...]) -> Iterator[tuple[tupl
             yield (*at, key), value
 
 
-def _model_keys(gathered: Gathered) -> Iterator[tuple[str, Credential]]:
+def _model_keys(gathered: Gathered) -> Iterator[tuple[str, "Credential"]]:
     """The model keys that can be had, by the name that CLIs read; the rest is a finding."""
+    from kubecase.core.ports import Credential
+
     section = gathered.tree.get("agent_runtime")
     if not isinstance(section, Mapping):
         return

@@ -7,11 +7,12 @@ are absolute. Nothing here shows a secret in its representation.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
-from kubecase.core.model import Limits
-from kubecase.core.ports import Credential
+if TYPE_CHECKING:  # half of this package's import time, and `kubecase config` needs neither
+    from kubecase.core.model import Limits
+    from kubecase.core.ports import Credential
 
 Isolation = Literal["auto", "process", "landlock", "bwrap", "container"]
 IsolationLayer = Literal["process", "landlock", "bwrap", "container"]
@@ -77,8 +78,10 @@ class AgentRuntimeSettings:
     log_level: LogLevel
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> "Limits":
         """How far one run may go."""
+        from kubecase.core.model import Limits
+
         return Limits(
             wall_clock=self.max_duration_seconds,
             grace=self.graceful_shutdown_seconds,
@@ -136,7 +139,7 @@ class Settings:
     agents: Mapping[str, AgentOptions]
     clusters: Mapping[str, ClusterOptions]
     store: StoreSettings
-    model_keys: Mapping[str, Credential]
+    model_keys: Mapping[str, "Credential"]
     host: Host
 
     def agent_options(self, agent: str) -> AgentOptions:
