@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from .conftest import Home
 
@@ -75,7 +76,7 @@ def test_a_hostile_fault_is_inert_in_prompt_and_report(
     html = Path(result["reports"]["html"]).read_text()
     markdown = Path(result["reports"]["md"]).read_text()
     assert "<script" not in html.lower()
-    assert "<script" not in markdown.lower()
+    assert "<script" not in MarkdownIt("commonmark", {"html": True}).render(markdown).lower()
     assert "\x1b" not in html + markdown
     reports_exist(result)
 
