@@ -163,7 +163,7 @@ async def test_what_belongs_to_an_end_is_refused_before_it(store: Store) -> None
     with pytest.raises(ValueError, match="has a reason"):
         await store.move(created, Status.CANCELLED, reason=Reason.LOST)
     with pytest.raises(TypeError, match="a move does not write status"):
-        await store.move(created, Status.STARTING, status="success")  # type: ignore[misc]
+        await store.move(created, Status.STARTING, status="success")  # type: ignore[call-arg]
 
     assert await store.status(created.incident_id) == created
 

@@ -68,8 +68,7 @@ class Database:
         the other one wrote, and says so itself. `then` is told the result after the commit and
         before this process writes anything else.
         """
-        with unavailable_told(self._url):
-            return await _to_its_end(self._in_turn(work, then))
+        return await _to_its_end(self._in_turn(work, then))
 
     async def _in_turn(
         self,
@@ -77,7 +76,9 @@ class Database:
         then: Callable[[_T], None] | None,
     ) -> _T:
         async with self._turn:
-            written = await self._repeated(work)
+            # Only what the record itself raises is its being unavailable, not what `then` does.
+            with unavailable_told(self._url):
+                written = await self._repeated(work)
             if then is not None:
                 then(written)
             return written
