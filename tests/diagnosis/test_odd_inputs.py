@@ -95,7 +95,7 @@ def test_a_damaged_cluster_still_yields_a_report(data: st.DataObject) -> None:
             p for p in places({k: inputs[k] for k in ("objects", "events", "event")}) if len(p) > 1
         ]
         path = data.draw(st.sampled_from(where))
-        put(inputs, path, data.draw(ODD), remove=data.draw(st.booleans()))
+        put(inputs, path, copy.deepcopy(data.draw(ODD)), remove=data.draw(st.booleans()))
 
     made = Collection(
         collected_at=NOW,

@@ -5,13 +5,14 @@ import pytest
 from kubecase.core.report import Culprit, Report
 from kubecase.diagnosis import diagnose
 
-from . import scenarios_alike, scenarios_cluster, scenarios_pods
+from . import scenarios_alike, scenarios_cluster, scenarios_more, scenarios_pods
 from .corpus import misplaced
 from .recordings import collection
 from .renaming import renamed
 from .scenarios import SCENARIOS, Scenario
 
 assert scenarios_alike
+assert scenarios_more
 assert scenarios_pods
 assert scenarios_cluster
 

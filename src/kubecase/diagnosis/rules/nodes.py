@@ -16,7 +16,7 @@ _PRESSURES = {
     "MemoryPressure": ("node.memory_pressure", "memory"),
     "PIDPressure": ("node.pid_pressure", "process ids"),
 }
-_LOW = re.compile(r"low on resource: ([\w.-]+)")
+_LOW = re.compile(r"low on resource: (\w[\w-]*)")
 _LOW_KINDS = {
     "memory": "MemoryPressure",
     "ephemeral-storage": "DiskPressure",

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from kubecase.core.report import Evidence
+from kubecase.diagnosis.backends import callers
 from kubecase.diagnosis.facts import Key, Thing
 from kubecase.diagnosis.finding import Finding, describe, found, get, kubectl
 from kubecase.diagnosis.graph import Graph, matches
@@ -68,13 +69,8 @@ def _zero(graph: Graph, thing: Thing) -> Iterator[Finding]:
     if number(thing.raw, "spec", "replicas") != 0:
         return
     services = [s for s in graph.facts.of_kind("Service") if thing in graph.selected_workloads(s)]
-    events = [
-        e
-        for e in graph.facts.events_of(
-            thing.key, "ScalingReplicaSet", "SuccessfulDelete", "KEDAScaleTargetDeactivated"
-        )
-        if _ZERO.search(e.message) or "Deactivated" in e.reason
-    ]
+    scaled = graph.facts.events_of(thing.key, "ScalingReplicaSet", "SuccessfulDelete")
+    events = [event for event in scaled if _ZERO.search(event.message)]
     behind = f", so Service {services[0].name} has no endpoints" if services else ""
     when = f" since {events[0].last:%Y-%m-%dT%H:%MZ}" if events and events[0].last else ""
     yield _finding(
@@ -82,13 +78,23 @@ def _zero(graph: Graph, thing: Thing) -> Iterator[Finding]:
         thing,
         "workload.scaled_to_zero",
         f"is scaled to 0 replicas{when}{behind}",
-        0.9,
+        _need(graph, services),
         thing.states("spec.replicas", 0),
         *(e.quote() for e in events[:1]),
         graph.facts.trigger_quote(),
         about=tuple(s.key for s in services),
         steps=(describe(thing.key),),
     )
+
+
+def _need(graph: Graph, services: list[Thing]) -> float:
+    """How sure it is that somebody needs what has no replicas."""
+    asked = (backend.service for _, _, backend in callers(graph, "refused", "timeout"))
+    if any(service in services for service in asked if service is not None):
+        return 0.92
+    if text(graph.facts.trigger, "type") == "Normal":
+        return 0.25
+    return 0.9 if graph.facts.trigger else 0.6 if services else 0.2
 
 
 def _rollout(graph: Graph, thing: Thing) -> Iterator[Finding]:
