@@ -25,6 +25,12 @@ LOG_BYTES = 256 * 1024
 MAX_REQUESTS = 200
 MAX_LEVELS = 4
 
+_MAKERS: Mapping[str, tuple[str, ...]] = {
+    "Pod": ("ReplicaSet", "StatefulSet", "DaemonSet", "Job"),
+    "ReplicaSet": ("Deployment",),
+    "Job": ("CronJob",),
+}
+
 Key = tuple[str, str, str]
 """Kind, namespace (empty for cluster-scoped kinds) and name."""
 
@@ -131,8 +137,31 @@ class Gathering:
             return
         for kind, name in owners(each)[:3]:
             if kind != "Node":
-                owner = await self.get(kind, name, word(each, "metadata", "namespace") or None)
+                namespace = word(each, "metadata", "namespace") or None
+                owner = await self.get(kind, name, namespace)
+                if owner is None:
+                    await self.guess_owner(kind, name, namespace, levels - 1)
                 await self.climb(owner, levels - 1)
+
+    async def guess_owner(
+        self, kind: str, name: str, namespace: str | None, levels: int = MAX_LEVELS
+    ) -> None:
+        """Take in what an object that cannot be had belonged to, by the first part of its name.
+
+        Controllers name what they make after themselves. A wrong guess is no gap.
+        """
+        stem = name.rpartition("-")[0]
+        for parent in _MAKERS.get(kind, ()) if stem else ():
+            what = f"{parent}/{namespace or ''}/{stem}"
+            is_new = what not in self.gaps
+            owner = await self.get(parent, stem, namespace)
+            if owner is not None:
+                await self.climb(owner, levels)
+                return
+            if is_new and self.gaps.get(what, "").startswith("404"):
+                del self.gaps[what]
+        if kind == "Pod" and stem:
+            await self.guess_owner("ReplicaSet", stem, namespace, levels)
 
     def sickest(
         self, pods: Iterable[Mapping[str, Any]], most: int, first: str = ""

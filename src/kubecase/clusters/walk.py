@@ -33,6 +33,7 @@ MAX_OTHER_EVENTS = 100
 _WORKLOADS = (
     "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "ReplicationController",
 )  # fmt: skip
+_ALWAYS_THERE = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
 _ELSEWHERE = re.compile(r"\b([a-z0-9][-a-z0-9]{0,62})\.([a-z0-9][-a-z0-9]{0,62})\.svc\b")
 
 
@@ -61,13 +62,15 @@ async def walk(found: Gathering, fault: Fault) -> None:
 async def _family(found: Gathering, fault: Fault, subject: Mapping[str, Any] | None) -> None:
     """Owners above the fault's object, and pods below it or beside it."""
     if subject is None:
-        if fault.resource.kind == "Pod":
-            await _owner_of_vanished(found, fault)
+        resource = fault.resource
+        await found.guess_owner(resource.kind, resource.name, resource.namespace)
     else:
         await found.climb(subject)
         below = _BELOW.get(word(subject, "kind"))
         if below is not None:
             await below(found, subject)
+    for cronjob in found.of_kind("CronJob"):
+        await _below_cronjob(found, cronjob)
     workloads = found.of_kind(*_WORKLOADS)
     names = {(word(each, "kind"), word(each, "metadata", "name")) for each in workloads}
     for workload in workloads:
@@ -75,20 +78,6 @@ async def _family(found: Gathering, fault: Fault, subject: Mapping[str, Any] | N
             await _pods_of(found, workload, fault)
     for pod in found.of_kind("Pod"):
         await found.climb(pod)
-
-
-async def _owner_of_vanished(found: Gathering, fault: Fault) -> None:
-    """A pod that is gone still has its owner's name: all but the last part of its own."""
-    name, namespace = fault.resource.name.rpartition("-")[0], fault.resource.namespace
-    for kind in ("ReplicaSet", "DaemonSet", "StatefulSet", "Job"):
-        if not is_name(name) or namespace is None:
-            return
-        owner = await found.get(kind, name, namespace)
-        if owner is not None:
-            await found.climb(owner)
-            return
-        # It was a guess, so its absence says nothing.
-        found.gaps.pop(f"{kind}/{namespace}/{name}", None)
 
 
 async def _pods_of(found: Gathering, workload: Mapping[str, Any], fault: Fault) -> None:
@@ -166,7 +155,6 @@ async def _below_selector(found: Gathering, each: Mapping[str, Any]) -> None:
 
 
 _BELOW: Mapping[str, Callable[[Gathering, Mapping[str, Any]], Awaitable[None]]] = {
-    "CronJob": _below_cronjob,
     "Service": _below_service,
     "Endpoints": _below_service,
     "Node": _below_node,
@@ -211,7 +199,7 @@ async def _needs(found: Gathering, fault: Fault) -> None:
     for each in found.of_kind("Pod", *_WORKLOADS):
         here = word(each, "metadata", "namespace")
         for kind, name in references(pod_spec(each)):
-            if name and (kind, name) != ("ServiceAccount", "default"):
+            if name and (kind, name) not in _ALWAYS_THERE:
                 wanted[kind, name, here or namespace or ""] = None
     for kind, name, here in list(wanted)[:30]:
         await found.get(kind, name, here)
@@ -337,14 +325,17 @@ def _drop_unrelated_events(found: Gathering, fault: Fault) -> None:
     """Of events about other objects, leave only the latest Warnings."""
     ours = {(kind, name) for kind, _, name in found.objects}
     ours.add((fault.resource.kind, fault.resource.name))
-    others = [
-        (word(event, "lastTimestamp") or word(event, "eventTime"), key)
-        for key, event in found.events.items()
-        if (word(event, "involvedObject", "kind"), word(event, "involvedObject", "name"))
-        not in ours
-    ]
+    # What a controller made is named after it: also pods that are gone by now.
+    stems = tuple(f"{name}-" for kind, _, name in found.objects if kind in _WORKLOADS)
+    others = []
+    for key, event in found.events.items():
+        name = word(event, "involvedObject", "name")
+        is_ours = (word(event, "involvedObject", "kind"), name) in ours
+        if not is_ours and not name.startswith(stems):
+            others.append((word(event, "lastTimestamp") or word(event, "eventTime"), key))
     others.sort(reverse=True)
-    kept = [key for _, key in others if word(found.events[key], "type") == "Warning"]
+    warnings = [key for _, key in others if word(found.events[key], "type") == "Warning"]
+    kept = set(warnings[:MAX_OTHER_EVENTS])
     for _, key in others:
-        if key not in kept[:MAX_OTHER_EVENTS]:
+        if key not in kept:
             del found.events[key]
