@@ -209,7 +209,7 @@ def test_known_values_reach_no_file() -> None:
 
 def test_logs_are_redacted_capped_and_shared_fairly() -> None:
     """Large logs lose their middle, small ones nothing; the cut is marked (req 5.3)."""
-    noisy = "".join(f"line {n} of the noise\n" for n in range(200_000))
+    noisy = "".join(f"line {n} of the noise\n" for n in range(50_000))
     collection = a_collection(
         logs={
             "a/noisy/x": noisy, "a/other/x": noisy, "a/small/x": "only password=hunter2\n",
@@ -225,7 +225,7 @@ def test_logs_are_redacted_capped_and_shared_fairly() -> None:
     assert "log a/small/x (before the restart)" in text
     assert text.count("TRUNCATED: ") == 2
     assert text.count("line 0 of the noise\n") == 2
-    assert text.count("line 199999 of the noise\n") == 2
+    assert text.count("line 49999 of the noise\n") == 2
     assert "(empty)" in text
     assert "bytes were left out, marked TRUNCATED" in briefing.user_prompt
 
