@@ -182,7 +182,7 @@ class Session:
         closing.callback(logs.close)
         observers: list[Observer] = [LogObserver(logs)]
         if settings.agent_runtime.metrics_enabled:
-            metrics = RuntimeMetrics(clusters=settings.clusters)
+            metrics = RuntimeMetrics(clusters=[*settings.clusters, DEFAULT_CLUSTER])
             observers.append(metrics)
             closing.callback(metrics.write, settings.store.data_dir / "kubecase.prom")
             if self.metrics_port is not None:

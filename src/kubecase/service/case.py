@@ -6,6 +6,7 @@ from pathlib import Path
 from kubecase.core.errors import KubecaseError
 from kubecase.core.model import (
     Collection,
+    Command,
     Ended,
     Exit,
     Incident,
@@ -15,7 +16,7 @@ from kubecase.core.model import (
     Usage,
     Verdict,
 )
-from kubecase.core.ports import Started
+from kubecase.core.ports import Observer, Started
 from kubecase.core.report import Report
 from kubecase.workspace import SkillCopied, Workspace
 
@@ -42,12 +43,14 @@ class Case:
     collection: Collection | None = None
     findings: Report = NOTHING_FOUND
     started: Started | None = None
+    command: Command | None = None
     exit: Exit | None = None
     verdict: Verdict | None = None
     agent_report: str | None = None
     agent_json: Report | None = None
     ended: Ended | None = None
     operator_error: KubecaseError | None = None
+    error_told: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -66,6 +69,27 @@ def ended_by(case: Case, error: BaseException | None) -> Ended:
     if isinstance(error, Exception):
         return _failed(Reason.INTERNAL, f"{case.stage}: {type(error).__name__}: {error}"[:2000])
     return Ended(status=Status.CANCELLED, reason=None, error=f"{case.stage}: kubecase was stopped")
+
+
+def tell_error(observer: Observer, case: Case, error_type: str, error: object) -> None:
+    """Tell the observers of `error` once, with what was to be run; the logs mask what is secret."""
+    if case.error_told:
+        return
+    case.error_told = True
+    command = case.command
+    what = {} if command is None else {
+        "command": command.argv,
+        "cwd": command.cwd,
+        "environment": dict(command.environment),
+    }  # fmt: skip
+    observer.record(
+        "error",
+        incident_id=case.incident.id,
+        cluster=case.incident.fault.cluster,
+        error_type=error_type,
+        error=error,
+        **what,
+    )
 
 
 def stopped() -> Ended:

@@ -13,7 +13,7 @@ import anyio
 from kubecase.core.errors import KubecaseError
 from kubecase.core.model import Investigation
 from kubecase.core.report import Report, report_as_json, report_from_json
-from kubecase.service.case import AGENT_JSON, AGENT_LOG, REPORT, RESERVE, Case
+from kubecase.service.case import AGENT_JSON, AGENT_LOG, REPORT, RESERVE, Case, tell_error
 from kubecase.service.report import FinalReport, render
 from kubecase.store import Changes
 from kubecase.workspace import (
@@ -210,6 +210,8 @@ class Conclusion:
         await investigator.store.save_report(final, answer, findings)
         await investigator.store.move(case.attempt, final.status, **_changes(final))
         cluster = case.incident.fault.cluster
+        if final.reason is not None:
+            tell_error(investigator.observer, case, final.reason, final.error)
         if case.workspace is not None:
             size = await anyio.to_thread.run_sync(case.workspace.size)
             investigator.observer.record("workspace_size", cluster=cluster, bytes=size)
@@ -217,6 +219,7 @@ class Conclusion:
             "agent_completed",
             incident_id=case.incident.id,
             cluster=cluster,
+            attempt=final.attempt,
             status=final.status,
             reason=final.reason,
             duration=duration(final),

@@ -26,7 +26,17 @@ from kubecase.core.ports import Agent, Collector, Observer, Runtime, Started, St
 from kubecase.core.redact import Redactor
 from kubecase.diagnosis import diagnose
 from kubecase.service import builtin
-from kubecase.service.case import AGENT_LOG, HOME, REPORT, RESERVE, TMP, Case, ended_by, stopped
+from kubecase.service.case import (
+    AGENT_LOG,
+    HOME,
+    REPORT,
+    RESERVE,
+    TMP,
+    Case,
+    ended_by,
+    stopped,
+    tell_error,
+)
 from kubecase.service.conclude import Concluded, Conclusion, take_report
 from kubecase.service.groups import unwrapped
 from kubecase.service.watch import Watch, report_size
@@ -82,14 +92,14 @@ class Investigator:
         except CancelRequested:
             case.ended = stopped()
         except KubecaseError as error:
-            self._tell_error(case, error)
+            tell_error(self.observer, case, case.stage, error)
             case.operator_error = error
             case.ended = ended_by(case, error)
         finally:
             # Also after a bug of ours, and when we are shut down: one final state, three reports.
             with anyio.CancelScope(shield=True):
                 if case.ended is None:
-                    case.ended = ended_by(case, sys.exception())
+                    case.ended = self._ended_otherwise(case, sys.exception())
                 concluded = await Conclusion(investigator=self, case=case).draw()
         return concluded
 
@@ -180,6 +190,7 @@ class Investigator:
         self, agent: Agent, case: Case, workspace: Workspace, briefing: Briefing, stop: Stop
     ) -> Ended:
         command = agent.command(briefing, workspace.root, case.run_dir / "private")
+        case.command = command
         workspace.write(command.files)
         mirror = workspace.create_log()
         try:
@@ -255,11 +266,7 @@ class Investigator:
     def _tell_size(self, case: Case, size: int) -> None:
         self.observer.record("workspace_size", cluster=case.incident.fault.cluster, bytes=size)
 
-    def _tell_error(self, case: Case, error: KubecaseError) -> None:
-        self.observer.record(
-            "error",
-            incident_id=case.incident.id,
-            cluster=case.incident.fault.cluster,
-            error_type=case.stage,
-            error=error,
-        )
+    def _ended_otherwise(self, case: Case, error: BaseException | None) -> Ended:
+        if isinstance(error, Exception):
+            tell_error(self.observer, case, "internal", error)
+        return ended_by(case, error)
