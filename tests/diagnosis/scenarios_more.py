@@ -504,3 +504,23 @@ def a_kill_that_nothing_explains(c: Cluster) -> None:
     c.deployment("api", status=looping(137))
     c.log("api", "INFO listening on :8080\nINFO GET / 200\n", previous=True)
     c.back_off()
+
+
+@scenario("none.no_fault", "")
+def a_calm_node_with_a_chronic_neighbour(c: Cluster) -> None:
+    c.deployment("api", node="worker-3")
+    node = next(o for o in c.objects if o["kind"] == "Node" and o["metadata"]["name"] == "worker-3")
+    c.event(
+        node,
+        "NodeHasSufficientMemory",
+        "Node worker-3 status is now: NodeHasSufficientMemory",
+        warning=False,
+        trigger=True,
+    )
+
+
+@scenario("app.crash")
+def an_alert_that_also_names_the_node(c: Cluster) -> None:
+    c.crash("panic: close of nil channel\n\ngoroutine 1 [running]:\n", code=2, node="worker-3")
+    name = c.pods_of("api")[0]["metadata"]["name"]
+    c.alert("KubePodCrashLooping", "Pod is restarting", pod=name, node="worker-3", job="ksm")

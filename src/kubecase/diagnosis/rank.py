@@ -152,7 +152,7 @@ def _weigh(graph: Graph, scope: Scope, finding: Finding) -> float:
     pods = [graph.pod_by_key[key] for key in finding.about if key in graph.pod_by_key]
     if not finding.lasting and pods and all(is_over(graph, pod) for pod in pods):
         score *= _OVER
-    elif scope.is_open and pods and all(_is_chronic(pod) for pod in pods):
+    elif pods and all(_is_chronic(pod) for pod in pods) and not scope.is_about(*finding.about):
         score *= _CHRONIC
     return min(score * _named(scope, finding), _MOST)
 

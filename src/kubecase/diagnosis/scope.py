@@ -70,6 +70,10 @@ class Scope:
         near = [self.distances[key] for key in keys if key is not None and key in self.distances]
         return _WEIGHTS[min(*near, len(_WEIGHTS) - 1)] if near else _FAR
 
+    def is_about(self, *keys: Key) -> bool:
+        """Whether the trigger names any of these objects, or what belongs to it."""
+        return not self.is_open and any(self.distances.get(key) == 0 for key in keys)
+
     def upstream(self, key: Key) -> frozenset[Key]:
         """What stands behind the Services that a pod or controller complains about, all the way."""
         found: set[Key] = set()
@@ -150,6 +154,8 @@ class Scope:
                         found.append(key)
             if name and label in {"pod", "pod_name"} and not any(k[2] == name for k in found):
                 found.append(("Pod", namespace, name))
+        # The node is only where it happened if the alert names something that runs there.
+        found = [key for key in found if key[0] != "Node"] or found
         found = found or list(self._in_words(namespace))
         if not found and namespace:
             found = [("Namespace", "", namespace)]
@@ -288,11 +294,7 @@ class Scope:
     def _when_focus(self, key: Key) -> Iterator[tuple[int, Key]]:
         """Edges that would lead everywhere, were they not only taken from the focus."""
         kind, namespace, name = key
-        if kind == "Node":
-            for pod in self.graph.pods:
-                if pod.node == name:
-                    yield 1, pod.thing.key
-        elif kind == "Namespace":
+        if kind == "Namespace":
             for thing in self.facts.things:
                 if thing.namespace == name:
                     yield 1, thing.key
