@@ -3,6 +3,7 @@
 import json as jsonlib
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,14 +18,42 @@ if TYPE_CHECKING:
     from kubecase.app.settings import Loaded
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Where the facts of a fault come from, besides the fault itself."""
+
+    namespace: Annotated[str | None, Parameter(alias="-n")] = None
+    "Namespace of KIND/NAME."
+
+    cluster: str | None = None
+    "Name of a configured cluster to read facts from, with GET requests only."
+
+    kubeconfig: Path | None = None
+    "Kubeconfig of the cluster to read facts from, with GET requests only."
+
+    def jobs(self, target: str, loaded: "Loaded") -> "Sequence[Job]":
+        """What is to be done about `target`."""
+        from kubecase.app.session import jobs_for
+
+        return jobs_for(
+            target,
+            loaded,
+            namespace=self.namespace,
+            cluster=self.cluster,
+            kubeconfig=self.kubeconfig,
+        )
+
+
+NO_CLUSTER = Facts()
+
+
 def investigate(
     target: Annotated[str, Parameter(allow_leading_hyphen=True)],
     *,
-    namespace: Annotated[str | None, Parameter(alias="-n")] = None,
     agent: str | None = None,
-    cluster: str | None = None,
-    kubeconfig: Path | None = None,
     timeout: str | None = None,
+    facts: Facts = NO_CLUSTER,
     metrics_port: int | None = None,
     json: Json = False,
     quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
@@ -38,7 +67,6 @@ def investigate(
     Like this:
 
         kubecase investigate fault.json
-        kubecase investigate recorded-folder/ --agent builtin
         kubectl get event NAME -o json | kubecase investigate -
         kubecase investigate pod/api-0 -n shop --kubeconfig ~/.kube/config
         AGENT_RUNTIME_COMMAND=./agent kubecase investigate --agent command f.json
@@ -50,14 +78,8 @@ def investigate(
         the cluster. A file may hold a kubecase fault, a Kubernetes Event, an Alertmanager payload,
         a CloudEvent or a triage case; what it was taken for is said. Without --cluster or a
         kubeconfig nothing is contacted.
-    namespace
-        Namespace of KIND/NAME.
     agent
         Agent to ask: builtin, claude, command, or auto (the first that is configured).
-    cluster
-        Name of a configured cluster to read facts from, with GET requests only.
-    kubeconfig
-        Kubeconfig of the cluster to read facts from, with GET requests only.
     timeout
         Time limit of the agent, such as 90s or 10m.
     metrics_port
@@ -70,11 +92,9 @@ def investigate(
     loaded = shared.settings(
         agent_runtime__agent=agent,
         agent_runtime__max_duration_minutes=timeout,
-        agent_runtime__kubeconfig_path=kubeconfig,
+        agent_runtime__kubeconfig_path=facts.kubeconfig,
     )
-    from kubecase.app.session import jobs_for
-
-    jobs = jobs_for(target, loaded, namespace=namespace, cluster=cluster, kubeconfig=kubeconfig)
+    jobs = facts.jobs(target, loaded)
     return _work(loaded, jobs, metrics_port=metrics_port, json=json, quiet=quiet)
 
 
