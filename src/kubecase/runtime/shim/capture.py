@@ -108,32 +108,45 @@ class Capture:
             self.trouble = self.trouble or error.strerror
 
     def _store(self, count: int) -> int:
-        moved = self._splice(count) if self._can_splice else self._copy(count)
-        self._stored += moved
-        self._order.add(self._stream, moved)
-        return moved
-
-    def _splice(self, count: int) -> int:
-        try:
-            return os.splice(self.pipe, self._file, count, flags=os.SPLICE_F_NONBLOCK)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            self._can_splice = False  # not every file system can
-            return self._copy(count)
+        if self._can_splice:
+            try:
+                moved = os.splice(self.pipe, self._file, count, flags=os.SPLICE_F_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                self._can_splice = False  # not every file system can
+            else:
+                self._note(moved)
+                return moved
+        return self._copy(count)
 
     def _copy(self, count: int) -> int:
         data = os.read(self.pipe, count)
-        write_all(self._file, data)
+        view = memoryview(data)
+        try:
+            while view:
+                written = os.write(self._file, view)
+                self._note(written)
+                view = view[written:]
+        except OSError as error:
+            self.trouble, self._keep = error.strerror, self._stored
+            self._remember(view)
         return len(data)
+
+    def _note(self, count: int) -> None:
+        self._stored += count
+        self._order.add(self._stream, count)
 
     def _skip(self) -> int:
         if not self._buffer:
             self._buffer = bytearray(PIPE_BYTES)
         count = os.readv(self.pipe, [self._buffer])
-        self._tail += memoryview(self._buffer)[max(0, count - TAIL_BYTES) : count]
-        del self._tail[:-TAIL_BYTES]
+        self._remember(memoryview(self._buffer)[:count])
         return count
+
+    def _remember(self, data: memoryview) -> None:
+        self._tail += data[-TAIL_BYTES:]
+        del self._tail[:-TAIL_BYTES]
 
 
 def _entry(stream: int, count: int) -> bytes:
