@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kubecase.diagnosis.facts import Key, Thing
 from kubecase.diagnosis.graph import Graph, service_name
-from kubecase.diagnosis.logs import Signal
+from kubecase.diagnosis.logs import Signal, words_of
 from kubecase.diagnosis.pods import Container, Pod
 from kubecase.diagnosis.values import dig, maps, number
 
@@ -188,7 +188,9 @@ def callers(graph: Graph, *kinds: str) -> Iterator[tuple[Container, Signal, Back
         if container.pod.is_done:
             continue
         seen: set[tuple[str, str]] = set()
-        for signal in reversed(container.signals(*kinds)[-_LATEST:]):
+        # Programs in trouble repeat themselves: of the same words the latest line is enough.
+        latest = {words_of(s.line): s for s in container.signals(*kinds)[-_LATEST:]}
+        for signal in sorted(latest.values(), key=lambda s: (s.log.previous, -s.index)):
             backend = backend_of(graph, container, signal)
             if (signal.kind, backend.host) not in seen and len(seen) < 6:
                 seen.add((signal.kind, backend.host))

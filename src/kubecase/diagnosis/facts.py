@@ -43,7 +43,7 @@ class Thing:
         """The object's uid, empty if it has none."""
         return text(self.raw, "metadata", "uid")
 
-    @property
+    @cached_property
     def labels(self) -> Mapping[str, str]:
         """Its own labels."""
         return pairs(self.raw, "metadata", "labels")
