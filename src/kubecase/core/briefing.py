@@ -15,7 +15,7 @@ from kubecase.core.excerpts import (
 )
 from kubecase.core.fencing import one_line
 from kubecase.core.model import Collection, Fault, Gap, Incident, Resource
-from kubecase.core.prompt import SYSTEM_INSTRUCTIONS, Told, excerpt, prompt
+from kubecase.core.prompt import SYSTEM_INSTRUCTIONS, Told, prompt
 from kubecase.core.redact import Redactor
 from kubecase.core.report import Report, report_as_json
 
@@ -55,6 +55,16 @@ class _Event:
     invalid_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """The files that were made from what a stranger said, and how they were changed."""
+
+    event: _Event
+    logs: Excerpt
+    objects: Excerpt
+    events: Excerpt
+
+
 def brief(
     incident: Incident,
     collection: Collection,
@@ -79,41 +89,46 @@ def brief(
     """
     redactor = redactor or Redactor()
     collection = _without_secrets(collection, redactor)
-    event = _event(incident.fault.raw, redactor)
-    about = incident.fault.resource
-    logs = logs_excerpt(collection, redactor, incident.id)
-    objects = objects_excerpt(collection, about, redactor)
-    events = events_excerpt(collection, about, redactor)
+    facts = _Facts(
+        event=_event(incident.fault.raw, redactor),
+        logs=logs_excerpt(collection, redactor, incident.id),
+        objects=objects_excerpt(collection, incident.fault.resource, redactor),
+        events=events_excerpt(collection, incident.fault.resource, redactor),
+    )
     told = Told(
-        agent_name=agent_name,
-        deadline=deadline,
-        skills=skills,
-        changes=tuple(_changes(event, logs, objects, events)),
+        agent_name=agent_name, deadline=deadline, skills=skills, changes=tuple(_changes(facts))
     )
     text = prompt(incident, collection, findings, told, redactor)
-    found, _ = redactor.json(report_as_json(findings))
-    files = {
-        "PROMPT.md": text.encode(),
-        "context/incident.json": as_json(_incident(incident, event, redactor)),
-        "context/event.json": event.content,
-        "context/logs.txt": logs.content,
-        "context/objects.json": objects.content,
-        "context/events.json": events.content,
-        "context/cluster-info.json": as_json(
-            redactor.json(_cluster_info(incident.fault, collection))[0]
-        ),
-        "context/permissions.json": as_json(_permissions(incident.fault.cluster, permissions)),
-        "context/findings.json": as_json(found),
-        "context/system-instructions.txt": SYSTEM_INSTRUCTIONS.encode(),
-    }
+    environment = _environment(
+        incident, workspace=workspace, deadline=deadline, home=home, path=path, tmpdir=tmpdir
+    )
+    files = _context(incident, collection, facts, redactor)
+    files["context/findings.json"] = as_json(redactor.json(report_as_json(findings))[0])
+    may = _permissions(incident.fault.cluster, permissions)
+    files["context/permissions.json"] = as_json(redactor.json(may)[0])
     return Briefing(
-        files=files,
-        environment=_environment(
-            incident, workspace=workspace, deadline=deadline, home=home, path=path, tmpdir=tmpdir
-        ),
+        files={"PROMPT.md": text.encode(), **files},
+        environment=environment,
         system_prompt=SYSTEM_INSTRUCTIONS,
         user_prompt=text,
     )
+
+
+def _context(
+    incident: Incident, collection: Collection, facts: _Facts, redactor: Redactor
+) -> dict[str, bytes]:
+    info = _cluster_info(incident.fault, collection)
+    return {
+        "context/incident.json": as_json(
+            redactor.json(_incident(incident, facts.event, redactor))[0]
+        ),
+        "context/event.json": facts.event.content,
+        "context/logs.txt": facts.logs.content,
+        "context/objects.json": facts.objects.content,
+        "context/events.json": facts.events.content,
+        "context/cluster-info.json": as_json(redactor.json(info)[0]),
+        "context/system-instructions.txt": SYSTEM_INSTRUCTIONS.encode(),
+    }
 
 
 def _without_secrets(collection: Collection, redactor: Redactor) -> Collection:
@@ -188,7 +203,7 @@ def _incident(incident: Incident, event: _Event, redactor: Redactor) -> dict[str
         "opened_at": incident.opened_at.isoformat(),
         "resource": _resource(fault.resource),
         "reason": fault.reason,
-        "message": excerpt(fault.message, MESSAGE_CHARACTERS, redactor),
+        "message": _beginning(fault.message, redactor),
         "severity_word": fault.severity_word[:200],
         "fingerprint": fault.fingerprint,
         "source": fault.source,
@@ -199,8 +214,15 @@ def _incident(incident: Incident, event: _Event, redactor: Redactor) -> dict[str
             "masked": event.masked,
             "invalid_bytes": event.invalid_bytes,
         }
-    clean, _ = redactor.json(document)
-    return dict(clean)
+    return document
+
+
+def _beginning(text: str, redactor: Redactor) -> str:
+    """At most 16384 characters of `text`, redacted; says how much there was if it was cut."""
+    shown = redactor.text(text[: 4 * MESSAGE_CHARACTERS])[0]
+    if len(shown) <= MESSAGE_CHARACTERS:
+        return shown
+    return f"{shown[:MESSAGE_CHARACTERS]} [... cut: {len(text)} characters in all]"
 
 
 def _resource(resource: Resource) -> dict[str, str | None]:
@@ -277,18 +299,24 @@ def _permissions(cluster: str, found: Mapping[str, Any] | None) -> dict[str, Any
     return document
 
 
-def _changes(event: _Event, logs: Excerpt, objects: Excerpt, events: Excerpt) -> Iterator[str]:
+def _changes(facts: _Facts) -> Iterator[str]:
     """What was masked or cut, in sentences that hold nothing but our own words and numbers."""
+    event, logs = facts.event, facts.logs
+    others: dict[str, Excerpt] = {
+        "logs.txt": logs,
+        "objects.json": facts.objects,
+        "events.json": facts.events,
+    }
     if event.masked:
         yield f"`context/event.json`: values masked as secrets: {event.masked}."
-    if event.invalid_bytes:
-        yield f"`context/event.json`: {event.invalid_bytes} bytes were not UTF-8 and were replaced."
-    for name, part in (("logs.txt", logs), ("objects.json", objects), ("events.json", events)):
+    for name, part in others.items():
         if part.masked:
             yield f"`context/{name}`: values masked as secrets: {part.masked}."
+    if event.invalid_bytes:
+        yield f"`context/event.json`: {event.invalid_bytes} bytes were not UTF-8 and were replaced."
     if logs.cut:
         yield f"`context/logs.txt`: {logs.cut} bytes were left out, marked TRUNCATED where."
-    for name, part in (("objects", objects), ("events", events)):
+    for name, part in (("objects", facts.objects), ("events", facts.events)):
         if part.cut:
             yield f"`context/{name}.json`: {part.cut} {name} were left out, too much for the file."
     if not logs.count:
