@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -25,6 +25,9 @@ from kubecase.core.ports import Collector, Observer
 from kubecase.service import Concluded
 from kubecase.service.groups import unwrapped
 from kubecase.service.report import agent_result
+
+if TYPE_CHECKING:
+    from kubecase.clusters import ClusterCollector
 
 DEFAULT_CLUSTER = "default"
 MAX_STDIN = 8 * 1024 * 1024
@@ -102,7 +105,9 @@ def _names_object(target: str) -> bool:
     return parse_target(target) is not None
 
 
-def _object_job(target: str, namespace: str | None, cluster: str, live: Collector | None) -> Job:
+def _object_job(
+    target: str, namespace: str | None, cluster: str, live: "ClusterCollector | None"
+) -> Job:
     from kubecase.clusters import object_fault
 
     if live is None:
@@ -112,10 +117,11 @@ def _object_job(target: str, namespace: str | None, cluster: str, live: Collecto
         )
     fault = object_fault(target, namespace=namespace, cluster=cluster, now=wiring.now())
     where = f" in {fault.resource.namespace}" if fault.resource.namespace else ""
+    notes = "".join(f"; {note}" for note in live.notes)
     return Job(
         fault=FaultInput(fault=fault),
         collector=live,
-        recognised=f"{target} is the {fault.resource.kind} {fault.resource.name}{where}",
+        recognised=f"{target} is the {fault.resource.kind} {fault.resource.name}{where}{notes}",
     )
 
 

@@ -16,6 +16,7 @@ from kubecase.core.ports import Agent, Collector, Observer
 
 if TYPE_CHECKING:
     from kubecase.agents.options import AgentSettings
+    from kubecase.clusters import ClusterCollector
     from kubecase.service import Investigator
     from kubecase.store import Store
     from kubecase.workspace import SkillChoice
@@ -118,7 +119,7 @@ def _resolved(name: str, command: Sequence[str], search_path: str) -> tuple[str,
 
 def cluster_collector(
     settings: Settings, cluster: str | None, kubeconfig: Path | None
-) -> Collector | None:
+) -> "ClusterCollector | None":
     """What reads the cluster that the flags or settings name, GET only; None if none is named."""
     context = None
     if cluster is not None:
@@ -135,7 +136,17 @@ def cluster_collector(
         return None
     from kubecase.clusters import ClusterCollector
 
-    return ClusterCollector.from_kubeconfig(kubeconfig, context=context, clock=now)
+    host = settings.host
+    return ClusterCollector.from_kubeconfig(
+        kubeconfig,
+        context=context,
+        clock=now,
+        # What a credential plug-in of the kubeconfig needs to find itself and its own log-in.
+        plugin_environment={
+            "PATH": host.search_path or DEFAULT_PATH,
+            "HOME": str(host.home or "/"),
+        },
+    )
 
 
 @asynccontextmanager
