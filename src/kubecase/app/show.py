@@ -48,7 +48,7 @@ def print_outcome(outcome: "Outcome") -> None:
     out.print()
     for kind, path in outcome.concluded.reports.items():
         out.print(f"  {kind:<5} {escape(printable(path))}")
-    out.print(f"  again: kubecase show {done.incident_id[:8]}")
+    out.print(f"  again {escape(printable(sys.argv[0]))} show {done.incident_id[:8]}")
 
 
 def _print_hypothesis(out: "Console", number: int, each: "Hypothesis") -> None:

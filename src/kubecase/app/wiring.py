@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubecase.app import plugins
-from kubecase.app.settings import PROGRAMS, Settings
+from kubecase.app.settings import PROGRAMS, Loaded, Settings
 from kubecase.core.errors import AgentUnavailable, KubecaseError
 from kubecase.core.ports import Agent, Collector, Observer
 
@@ -30,6 +30,20 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def now() -> datetime:
     """The clock of everything that is wired here: UTC."""
     return datetime.now(UTC)
+
+
+LATER = ("retries", "fallback", "allow_write_capable_credential", "read_only_mode")
+"""Keys of `agent_runtime` that are read and checked, and of which nothing makes use yet."""
+
+
+def without_effect(loaded: Loaded) -> tuple[str, ...]:
+    """A warning for each key that was set and has no effect in this version."""
+    keys = [f"agent_runtime.{name}" for name in LATER]
+    return tuple(
+        f"{key} ({loaded.origin(key)}) has no effect in this version"
+        for key in keys
+        if loaded.origin(key).kind != "default"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,8 +131,9 @@ def _work(
     import anyio
 
     from kubecase.app.session import Session
+    from kubecase.app.wiring import without_effect
 
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *without_effect(loaded)):
         print(f"kubecase: warning: {warning}", file=sys.stderr)
     if not quiet:
         for job in jobs:
