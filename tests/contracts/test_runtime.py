@@ -408,6 +408,18 @@ async def test_a_run_directory_is_used_once(runtime: Runtime, here: Bench) -> No
     assert not (here.workspace / "trace").exists()
 
 
+async def test_where_no_record_can_be_kept_nothing_is_started(
+    runtime: Runtime, here: Bench
+) -> None:
+    """An agent whose log could not be written is not started at all (req 8.9)."""
+    (here.root / "runs").write_text("in the way")
+
+    with pytest.raises(RuntimeUnavailable, match="run directory"):
+        await here.run(runtime, shell("touch trace", here.workspace), limits())
+
+    assert not (here.workspace / "trace").exists()
+
+
 async def test_our_own_shutdown_leaves_nothing_alive(runtime: Runtime, here: Bench) -> None:
     """When the task itself is cancelled, the agent and its daemons are gone first (req 12.3)."""
     seen = Seen()

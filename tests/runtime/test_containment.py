@@ -1,5 +1,6 @@
 """What an agent cannot do under the process layer, and what that layer says it can."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -201,7 +202,7 @@ async def test_secrets_are_in_no_argument_and_in_no_file(here: Bench) -> None:
         await seen.ready.wait()
         shim = psutil.Process(seen.started_as[0].pid).parent()
         assert shim is not None
-        exposed += [" ".join(p.cmdline()) for p in psutil.process_iter() if p.is_running()]
+        exposed += arguments_of_all()
         assert dict(shim.environ()) == {"LC_ALL": "C.UTF-8"} or os.getuid() != 0
         stop.set()
 
@@ -211,6 +212,15 @@ async def test_secrets_are_in_no_argument_and_in_no_file(here: Bench) -> None:
         assert not [line for line in exposed if text in line]
         assert not [content for content in files if text.encode() in content]
     assert b"MODEL_KEY" in (here.run_dir / "request").read_bytes()
+
+
+def arguments_of_all() -> list[str]:
+    """The arguments of every process on this host, as anybody can read them."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(process.cmdline()))
+    return found
 
 
 async def test_the_shim_cannot_be_looked_into_by_its_user(here: Bench) -> None:

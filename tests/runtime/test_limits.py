@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import time
 from dataclasses import replace
 
@@ -124,6 +125,18 @@ time.sleep(60)
     assert seen.text("stdout") == b"File too large\n"
     assert exit.cause is Cause.DISK_LIMIT
     assert (here.workspace / "huge").stat().st_size <= 16 * MIB
+
+
+async def test_a_writer_that_dies_of_its_file_has_reached_the_disk_limit(here: Bench) -> None:
+    """Most programs are killed when a file reaches the limit: that is the disk limit as well."""
+    exit = await here.run(
+        ProcessRuntime(),
+        shell("exec head -c 3M /dev/zero >huge", here.workspace),
+        limits(disk_bytes=2 * MIB),
+    )
+
+    assert (exit.cause, exit.signal) == (Cause.DISK_LIMIT, signal.SIGXFSZ)
+    assert (here.workspace / "huge").stat().st_size == 2 * MIB
 
 
 async def test_neither_holes_nor_links_count_as_disk(here: Bench) -> None:

@@ -101,7 +101,7 @@ class Watch:
             self._family.reap()
             now = time.monotonic()
             if self._family.status is not None:
-                self.cause = self.cause or "exited"
+                self.cause = self.cause or _own_end(self._family.status)
                 return
             self._judge(now)
             if self._kill_at is not None and now >= self._kill_at:
@@ -257,3 +257,9 @@ class Watch:
                 os.killpg(self._family.main, number)
             except ProcessLookupError:
                 return
+
+
+def _own_end(status: int) -> str:
+    """Why the main process ended by itself: a file that reached the disk limit kills its writer."""
+    too_large = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXFSZ
+    return "disk_limit" if too_large else "exited"
