@@ -124,6 +124,9 @@ def _findings(document: Mapping[str, Any]) -> Iterator[str]:
     yield "## What the built-in rules found\n"
     yield f"{inert(findings['summary'])}\n"
     for number, hypothesis in enumerate(findings["hypotheses"], 1):
+        if number == 1 and document["cause"]["by"] == "the built-in rules":
+            yield "Their first hypothesis is the cause above.\n"
+            continue
         yield f"### Hypothesis {number}\n"
         yield from _hypothesis(hypothesis)
 

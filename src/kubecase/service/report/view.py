@@ -182,23 +182,24 @@ def _collected(report: "FinalReport") -> dict[str, Any]:
 
 
 def _timeline(report: "FinalReport") -> list[dict[str, Any]]:
-    """What happened and when, in the order of time; `after` counts from the fault."""
+    """What happened and when, in the order of time; `after` counts from the step before."""
     fault, attempt = report.incident.fault, report.investigation
+    collected = report.collection.collected_at if report.collection else None
     steps: list[tuple[datetime | None, str]] = [
         (fault.seen_at, f"{fault.reason[:200] or 'A fault'} was reported for {fault.resource}"),
         (report.incident.opened_at, "The incident was opened"),
         (attempt.created_at, f"Attempt {attempt.attempt} began"),
-        (report.collection.collected_at if report.collection else None, "Facts were collected"),
+        (collected, "The facts are from this moment"),
         (attempt.started_at, f"{attempt.agent} started"),
         *((step.at, step.what) for step in report.timeline),
         (attempt.ended_at if is_final(attempt.status) else None,
          f"The investigation ended: {attempt.status.value}"),
     ]  # fmt: skip
     known = sorted(((at, what) for at, what in steps if at is not None), key=lambda s: s[0])
-    first = known[0][0]
+    before = [known[0][0], *(at for at, _ in known)]
     return [
-        {"at": at.isoformat(), "after": duration_words((at - first).total_seconds()), "what": what}
-        for at, what in known
+        {"at": at.isoformat(), "after": duration_words((at - last).total_seconds()), "what": what}
+        for last, (at, what) in zip(before, known, strict=False)
     ]
 
 
@@ -237,9 +238,11 @@ def _seconds(investigation: Investigation) -> float | None:
 
 
 def duration_words(seconds: float | None) -> str:
-    """`seconds` for people: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    """`seconds` for people: `10 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
     if seconds is None:
         return "not known"
+    if 0 < seconds < 0.05:
+        return f"{max(1, round(seconds * 1000))} ms"
     if seconds < 10:
         return f"{seconds:.1f} s".replace(".0 s", " s")
     whole = round(seconds)

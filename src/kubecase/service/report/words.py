@@ -54,7 +54,8 @@ def run_rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if result["signal"]:
         yield "Signal", str(result["signal"])
     yield "Duration", duration_words(run["seconds"])
-    yield "Usage", _usage(result["usage"])
+    if result["exit_code"] is not None or result["signal"]:
+        yield "Usage", _usage(result["usage"])
     yield "Isolation", str(run["isolation"] or "no process was started")
     if run["clean"] is not None:
         yield "Processes left behind", _leftover(run)
