@@ -413,6 +413,9 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # One packet for head and body: two would wait 40 ms for each other.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     server: _Server
 
     def _answer(self) -> None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lightkube.config.kubeconfig import SingleConfig
 
 MAX_KUBECONFIG = 4 * 1024 * 1024
+MAX_NESTING = 100
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -125,6 +127,9 @@ def _document(path: Path) -> Mapping[str, Any]:
         raise _unusable(path, error.strerror or type(error).__name__) from error
     if len(data) > MAX_KUBECONFIG:
         raise _unusable(path, f"more than {MAX_KUBECONFIG} bytes")
+    if _nesting(data) > MAX_NESTING:
+        # The parser's time grows with the square of this.
+        raise _unusable(path, "invalid YAML: nested too deep")
     try:
         document = YAML(typ="safe", pure=True).load(data.decode())
     except (YAMLError, ValueError, RecursionError) as error:
@@ -138,6 +143,14 @@ def _document(path: Path) -> Mapping[str, Any]:
         if not _entries(document, section):
             raise _unusable(path, f"kubeconfig must contain at least one {section}")
     return document
+
+
+def _nesting(data: bytes) -> int:
+    depth = deepest = 0
+    for opening in re.findall(rb"[\[{]|[\]}]", data):
+        depth += 1 if opening in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _entries(document: Mapping[str, Any], section: str) -> dict[str, Mapping[str, Any]]:

@@ -101,7 +101,7 @@ def _skip(text: str, position: int) -> int:
 
 def _deeper_than(value: Any, limit: int) -> bool:
     level = [value]
-    for _ in range(limit + 1):
+    for _ in range(limit):
         level = [
             inner
             for each in level

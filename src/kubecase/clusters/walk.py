@@ -34,6 +34,7 @@ _WORKLOADS = (
     "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "ReplicationController",
 )  # fmt: skip
 _ALWAYS_THERE = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
+_PREEMPTED = re.compile(r"^Preempted by pod ([0-9a-f-]{36}) on node ([a-z0-9][-a-z0-9.]*)")
 _ELSEWHERE = re.compile(r"\b([a-z0-9][-a-z0-9]{0,62})\.([a-z0-9][-a-z0-9]{0,62})\.svc\b")
 
 
@@ -55,6 +56,7 @@ async def walk(found: Gathering, fault: Fault) -> None:
             group.start_soon(step, found, fault)
         group.start_soon(_services, found, fault)
     await _policies(found, fault)
+    await _preemptors(found)
     await _dependencies(found, fault)
     _drop_unrelated_events(found, fault)
 
@@ -268,6 +270,20 @@ async def _policies(found: Gathering, fault: Fault) -> None:
         for kind in ("ResourceQuota", "LimitRange"):
             for each in await found.all_of(kind, namespace):
                 found.keep(each)
+
+
+async def _preemptors(found: Gathering) -> None:
+    """The pods for which others had to go, which events name by uid and node only."""
+    said = [
+        _PREEMPTED.search(word(event, "message"))
+        for event in found.events.values()
+        if word(event, "reason") == "Preempted"
+    ]
+    wanted = {(match[1], match[2]) for match in said if match}
+    for uid, node in sorted(wanted)[:MAX_NODES]:
+        for pod in await found.all_of("Pod", None, limit=500, fields=f"spec.nodeName={node}"):
+            if word(pod, "metadata", "uid") == uid:
+                await found.climb(found.keep(pod))
 
 
 async def _dependencies(found: Gathering, fault: Fault) -> None:
