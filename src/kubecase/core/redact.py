@@ -68,9 +68,10 @@ _HEAD = re.compile(
                | (?<=[a-zA-Z0-9])> | [ \t]++ (?!-) )""",
     re.VERBOSE | re.ASCII,
 )
-_HINT = re.compile(
-    r"(?i)pass|pwd|secret|token|key|auth|cred|cookie|session|sig|hmac|bearer|jwt|otp"
-)
+_HINTS = (
+    "pass", "pwd", "secret", "token", "key", "auth", "cred", "cookie", "session", "sig", "hmac",
+    "bearer", "jwt", "otp",
+)  # fmt: skip
 _QUOTED = re.compile(r"""(?P<quote>\\{0,4}["'])(?P<value>(?:(?!(?P=quote))[^\n]){0,65536}+)""")
 _BARE = re.compile(
     r"(?P<scheme>(?i:bearer|basic|token|digest|negotiate|apikey|aws4-hmac-sha256)[ ]{1,4}(?=\S))?+"
@@ -199,9 +200,15 @@ _ACCEPT: Mapping[re.Pattern[str], Callable[[str], bool]] = {
 }
 
 
+def _hints(text: str) -> bool:
+    """Whether any name in `text` could be that of a secret; a hundred times faster than looking."""
+    lowered = text.lower()
+    return any(hint in lowered for hint in _HINTS)
+
+
 def _names(text: str) -> tuple[str, int]:
     """Values whose name says that they are secret, in assignments, JSON, YAML, flags and XML."""
-    if not _HINT.search(text):
+    if not _hints(text):
         return text, 0
     parts: list[str] = []
     done = position = total = 0
@@ -307,7 +314,7 @@ class _Walk:
 
     def under(self, name: str, value: Any, depth: int) -> Any:
         """`value` as it may be shown under `name`."""
-        kind = kind_of(name) if _HINT.search(name) else Kind.NONE
+        kind = kind_of(name) if _hints(name) else Kind.NONE
         if kind is Kind.NONE or value is None or isinstance(value, bool | Mapping):
             return self.value(value, depth)
         if isinstance(value, list | tuple):
