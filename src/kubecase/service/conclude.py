@@ -14,7 +14,7 @@ from kubecase.core.errors import KubecaseError
 from kubecase.core.model import Investigation
 from kubecase.core.report import Report, report_as_json, report_from_json
 from kubecase.service.case import AGENT_JSON, AGENT_LOG, REPORT, RESERVE, Case, tell_error
-from kubecase.service.report import FinalReport, render
+from kubecase.service.report import FinalReport, machine_part, render
 from kubecase.store import Changes
 from kubecase.workspace import (
     CollectionBudget,
@@ -65,6 +65,8 @@ def take_report(case: Case, workspace: Workspace) -> int | None:
     if text is None:
         return None
     case.agent_report = text.decode("utf-8", "replace")
+    # A CLI that cannot write files leaves the machine form in a fenced block of its answer.
+    case.agent_json = case.agent_json or machine_part(case.agent_report)
     return len(text)
 
 
