@@ -18,7 +18,7 @@ from kubecase.app.progress import LiveProgress, PlainProgress
 from kubecase.app.settings import Loaded
 from kubecase.channels.sources.file import load_intake
 from kubecase.channels.sources.intake import FaultInput
-from kubecase.clusters.recorded import NothingCollector, RecordedCollector
+from kubecase.clusters.recorded import JoinedCollector, NothingCollector, RecordedCollector
 from kubecase.core.errors import FaultRejected, KubecaseError
 from kubecase.core.model import Incident, IncidentId, Reason, Status
 from kubecase.core.ports import Collector, Observer
@@ -115,6 +115,7 @@ def _object_job(
             f"cannot look at {target}: no cluster was given",
             hint="Add --kubeconfig FILE or --cluster NAME; it is read with GET requests only.",
         )
+    namespace = namespace or live.namespace
     fault = object_fault(target, namespace=namespace, cluster=cluster, now=wiring.now())
     where = f" in {fault.resource.namespace}" if fault.resource.namespace else ""
     notes = "".join(f"; {note}" for note in live.notes)
@@ -126,6 +127,8 @@ def _object_job(
 
 
 def _collector(fault: FaultInput, live: Collector | None) -> Collector:
+    if live is not None and fault.collection is not None:
+        return JoinedCollector(live, fault.collection)
     if live is not None:
         return live
     if fault.collection is not None:
