@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -410,10 +411,18 @@ def test_what_is_no_readable_file_is_refused(desk: Desk) -> None:
     assert told == [f"cannot read {desk.file}: {end}" for end in ends]
 
 
-def test_a_file_that_may_not_be_read_is_refused(desk: Desk) -> None:
+def test_a_file_that_may_not_be_read_is_refused() -> None:
     """The file is named, and mistakes of the environment are told all the same (req 2.6)."""
-    desk.file.write_text("")
-    desk.file.chmod(0)
+    with tempfile.TemporaryDirectory() as name:
+        # Not below pytest's own directory, which nobody but its owner may enter.
+        _refuses_unreadable(Path(name))
+
+
+def _refuses_unreadable(directory: Path) -> None:
+    directory.chmod(0o755)
+    file = directory / "kubecase.yaml"
+    file.write_text("")
+    file.chmod(0)
     # Root may read everything, so that the check is made by a process that is not root.
     program = f"""
 import os, sys
@@ -424,20 +433,20 @@ from kubecase.core.errors import SettingsInvalid
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:
-    load({{}}, {{"HOME": "/h", "AGENT_RUNTIME_RETRIES": "x"}}, None, Path({str(desk.directory)!r}))
+    load({{}}, {{"HOME": "/h", "AGENT_RUNTIME_RETRIES": "x"}}, None, Path({str(directory)!r}))
 except SettingsInvalid as error:
     print(error)
 """
-    for directory in (desk.directory, *desk.directory.parents[:2]):
-        directory.chmod(0o755)
 
+    # Without what would have coverage write its data as nobody.
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
-    )
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
+        env={"PATH": os.environ["PATH"]},
+    )  # fmt: skip
 
     assert run.stdout.splitlines() == [
         "the settings have 2 mistakes",
-        f"cannot read {desk.file}: Permission denied",
+        f"cannot read {file}: Permission denied",
         "AGENT_RUNTIME_RETRIES agent_runtime.retries - is not a whole number",
     ], run.stderr
 

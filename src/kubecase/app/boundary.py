@@ -1,5 +1,6 @@
 """The boundary at the command line: what leaves a command becomes a message and an exit code."""
 
+import json as jsonlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,19 +14,25 @@ SUCCESS, AGENT_FAILED, OPERATOR, BUG, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 @contextmanager
-def told_to_a_human(err: TextIO, crash_log: Callable[[], Path]) -> Iterator[None]:
+def told_to_a_human(
+    err: TextIO, crash_log: Callable[[], Path], *, json: bool = False
+) -> Iterator[None]:
     """Turn what leaves this block into a message on `err` and an exit code.
 
     2: the operator can fix it (KubecaseError). 130: interrupted. 3: our bug; the traceback goes to
     `crash_log`, never to the screen. (0 and 1 are the command's own.) A reader that went away, as
-    in `kubecase list | head`, is no error.
+    in `kubecase list | head`, is no error. With `json` a KubecaseError is on standard output too.
     """
     try:
         yield
     except KubecaseError as error:
         tell(error, err)
+        if json:
+            said = {"error": str(error), "hint": error.hint, "exit_code": OPERATOR}
+            print(jsonlib.dumps(said, indent=2))
         raise SystemExit(OPERATOR) from None
     except KeyboardInterrupt:
+        print("kubecase: interrupted", file=err)
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         _give_up_output()

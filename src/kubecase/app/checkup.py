@@ -156,7 +156,7 @@ def _agents(settings: Settings) -> Iterator[Finding]:
     yield Finding(what="agent", state="ok", says=f"{choice.name} would be asked: {choice.why}")
     yield Finding(what="agent builtin", state="ok", says="always there: no model, no key")
     for name in plugins.names("agents"):
-        if name == "scripted":
+        if name == plugins.TEST_AGENT:
             continue
         yield _agent(name, settings, needed=name == settings.agent_runtime.agent)
 

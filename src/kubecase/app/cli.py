@@ -91,6 +91,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from kubecase.app.boundary import told_to_a_human
     from kubecase.app.settings import crash_log_path
 
-    with told_to_a_human(sys.stderr, crash_log_path):
+    with told_to_a_human(sys.stderr, crash_log_path, json="--json" in words):
         code = build()(words, exit_on_error=True)
     raise SystemExit(code if isinstance(code, int) else 0)

@@ -6,6 +6,9 @@ from typing import Any
 from kubecase.core.errors import AgentUnavailable, KubecaseError, SettingsInvalid
 from kubecase.core.ports import Agent, Runtime
 
+TEST_AGENT = "scripted"
+"""The shipped fake: it can be named, but nobody is led to it."""
+
 
 def names(group: str) -> tuple[str, ...]:
     """The names registered in `kubecase.<group>`, sorted."""
@@ -40,11 +43,16 @@ def _find(group: str, name: str) -> EntryPoint:
     for point in entry_points(group=f"kubecase.{group}"):
         if point.name == name:
             return point
-    known = ", ".join(names(group))
     if group == "agents":
-        raise AgentUnavailable(
-            f"cannot use the agent {name!r}: no adapter of this name is installed",
-            hint=f"Set agent_runtime.agent (AGENT_RUNTIME_AGENT, --agent) to auto, builtin, or "
-            f"one of {known}.",
-        )
+        raise unknown_agent(name)
+    known = ", ".join(names(group))
     raise SettingsInvalid(f"no {group} plug-in is called {name!r}", hint=f"Installed are: {known}.")
+
+
+def unknown_agent(name: str) -> AgentUnavailable:
+    """The error for an agent of which no adapter is installed."""
+    known = ", ".join(("auto", "builtin", *(n for n in names("agents") if n != TEST_AGENT)))
+    return AgentUnavailable(
+        f"cannot use the agent {name!r}: no adapter of this name is installed",
+        hint=f"Set agent_runtime.agent (AGENT_RUNTIME_AGENT, --agent) to one of: {known}.",
+    )

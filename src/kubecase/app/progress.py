@@ -53,7 +53,7 @@ class LiveProgress:
             self._log.append(printable(fields.get("text"))[:WIDTH])
         line = in_words(event, fields)
         if line:
-            self._last = line
+            self._last = line[:WIDTH]
 
     def __rich__(self) -> "Group":
         """The view as it is now."""
@@ -122,4 +122,4 @@ def in_words(event: str, fields: dict[str, object]) -> str | None:
             line = f"error in {fields.get('error_type')}: {fields.get('error')}"
         case _:
             return None
-    return printable(line).replace("\n", " ")[:WIDTH]
+    return printable(line).replace("\n", " ")

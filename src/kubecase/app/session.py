@@ -19,7 +19,7 @@ from kubecase.app.settings import Loaded
 from kubecase.channels.sources.file import load_intake
 from kubecase.channels.sources.intake import FaultInput
 from kubecase.clusters.recorded import JoinedCollector, NothingCollector, RecordedCollector
-from kubecase.core.errors import FaultRejected, KubecaseError
+from kubecase.core.errors import ClusterUnavailable, FaultRejected, KubecaseError
 from kubecase.core.model import Incident, IncidentId, Reason, Status
 from kubecase.core.ports import Collector, Observer
 from kubecase.service import Concluded
@@ -40,6 +40,7 @@ class Job:
     fault: FaultInput
     collector: Collector
     recognised: str
+    live: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ def jobs_for(
 ) -> tuple[Job, ...]:
     """The jobs that `target` stands for: a file, a folder, `-`, or KIND/NAME in a cluster."""
     live = None if offline else wiring.cluster_collector(loaded.settings, cluster, kubeconfig)
-    name = cluster or DEFAULT_CLUSTER
+    name = cluster or (live.context if live else DEFAULT_CLUSTER)
     if _names_object(target):
         return (_object_job(target, namespace, name, live),)
     source: str | bytes = sys.stdin.buffer.read(MAX_STDIN + 1) if target == "-" else target
@@ -90,19 +91,31 @@ def jobs_for(
         Job(
             fault=fault,
             collector=_collector(fault, live),
-            recognised=f"{target} is a {intake.form}{count}{notes}",
+            recognised=f"{target} is {_an(intake.form)}{count}{notes}",
         )
         for fault in intake.faults
     )
 
 
 def _names_object(target: str) -> bool:
-    """Whether `target` is KIND/NAME; a file or folder of that name comes first."""
+    """Whether `target` is KIND/NAME; a file or folder of that name comes first.
+
+    Raises KubecaseError for WORD/NAME that is neither.
+    """
     if target == "-" or "/" not in target or Path(target).exists():
         return False
     from kubecase.clusters import parse_target
 
-    return parse_target(target) is not None
+    if parse_target(target) is not None:
+        return True
+    word, _, name = target.partition("/")
+    if word.isalpha() and name and "/" not in name and "." not in name and not Path(word).exists():
+        raise KubecaseError(
+            f"cannot look at {target}: {word!r} is no kind that kubecase knows, and no such file",
+            hint="Kinds are pod, deployment, statefulset, daemonset, job, cronjob, node, service, "
+            "persistentvolumeclaim, ... and kubectl's short names of these.",
+        )
+    return False
 
 
 def _object_job(
@@ -113,7 +126,8 @@ def _object_job(
     if live is None:
         raise KubecaseError(
             f"cannot look at {target}: no cluster was given",
-            hint="Add --kubeconfig FILE or --cluster NAME; it is read with GET requests only.",
+            hint="Add --kubeconfig FILE or --cluster NAME; it is read with GET requests only. "
+            "KUBECONFIG is not read, so that nothing is contacted by accident.",
         )
     namespace = namespace or live.namespace
     fault = object_fault(target, namespace=namespace, cluster=cluster, now=wiring.now())
@@ -122,8 +136,13 @@ def _object_job(
     return Job(
         fault=FaultInput(fault=fault),
         collector=live,
+        live=True,
         recognised=f"{target} is the {fault.resource.kind} {fault.resource.name}{where}{notes}",
     )
+
+
+def _an(form: str) -> str:
+    return f"an {form}" if form[0] in "aeiouAEIOU" else f"a {form}"
 
 
 def _collector(fault: FaultInput, live: Collector | None) -> Collector:
@@ -172,7 +191,7 @@ class Session:
                         incident_id=incident.id,
                         cluster=incident.fault.cluster,
                         what=_what(incident),
-                        agent=f"{choice.name} ({choice.why})",
+                        agent=_who(choice),
                     )
                     concluded = await investigator.investigate(incident, stop)
                     outcomes.append(_outcome(job, concluded, interrupted=stop.is_set()))
@@ -206,15 +225,27 @@ def _incident(job: Job) -> Incident:
     return Incident(id=incident_id, fault=job.fault.fault, opened_at=wiring.now())
 
 
+def _who(choice: wiring.Choice) -> str:
+    return f"{choice.name} ({choice.why})" if choice.chosen else choice.name
+
+
 def _what(incident: Incident) -> str:
     fault = incident.fault
     place = f"{fault.resource.namespace}/" if fault.resource.namespace else ""
-    return f"{fault.reason} of {place}{fault.resource} ({fault.severity})"
+    word = fault.severity_word
+    said = f", the source says {word}" if word and word.lower() != fault.severity else ""
+    return f"{fault.reason} of {place}{fault.resource} ({fault.severity}{said})"
 
 
 def _outcome(job: Job, concluded: Concluded, *, interrupted: bool) -> Outcome:
     investigation = concluded.investigation
     operator_error = concluded.operator_error
+    if operator_error is None and job.live and _is_blind(concluded):
+        operator_error = ClusterUnavailable(
+            f"the cluster gave no answer: {concluded.machine['collected']['gaps'][0]['why']}",
+            hint="Check the kubeconfig, its context and the way to the server; the report has "
+            "nothing but the fault itself.",
+        )
     if operator_error is None and investigation.reason is Reason.START_ERROR:
         operator_error = KubecaseError(
             investigation.error or "cannot start the agent",
@@ -227,6 +258,13 @@ def _outcome(job: Job, concluded: Concluded, *, interrupted: bool) -> Outcome:
         interrupted=interrupted and investigation.status is Status.CANCELLED,
         operator_error=operator_error,
     )
+
+
+def _is_blind(concluded: Concluded) -> bool:
+    """Whether nothing at all could be collected."""
+    collected = concluded.machine["collected"]
+    seen = ("objects", "events", "logs")
+    return bool(collected["gaps"]) and not any(collected[name] for name in seen)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kubecase.app.session import Outcome
-    from kubecase.core.report import Hypothesis
+    from kubecase.core.redact import Redactor
     from kubecase.store import Row, Story
 
 COLOURS = {
@@ -28,7 +28,7 @@ def console() -> "Console":
 
 
 def print_outcome(outcome: "Outcome") -> None:
-    """The end of an investigation: state, cause with evidence, and where the reports are."""
+    """The end of an investigation: state, conclusion with evidence, and where the reports are."""
     from rich.markup import escape
 
     out = console()
@@ -38,61 +38,91 @@ def print_outcome(outcome: "Outcome") -> None:
     out.print(f"[bold {colour}]{done.status}[/]{why}  incident {done.incident_id}")
     if done.error:
         out.print(f"  {escape(printable(done.error))}")
-    findings = outcome.concluded.findings
-    out.print()
-    out.print(f"[bold]{escape(printable(findings.summary))}[/]")
-    for number, each in enumerate(findings.hypotheses[:3], start=1):
-        _print_hypothesis(out, number, each)
+    _print_conclusion(out, outcome.concluded.machine)
     for note in (*outcome.job.fault.notes, *outcome.concluded.notes):
         out.print(f"[dim]note: {escape(printable(note))}[/]")
-    out.print()
+    # Plainly, so that a narrow terminal does not break the paths in two.
+    print()
     for kind, path in outcome.concluded.reports.items():
-        out.print(f"  {kind:<5} {escape(printable(path))}")
-    out.print(f"  again {escape(printable(sys.argv[0]))} show {done.incident_id[:8]}")
+        print(f"  {kind:<5} {printable(path)}")
+    print(f"  again {printable(sys.argv[0])} show {done.incident_id[:8]}")
 
 
-def _print_hypothesis(out: "Console", number: int, each: "Hypothesis") -> None:
+def _print_conclusion(out: "Console", machine: Mapping[str, Any]) -> None:
+    """The agent's answer first, when there is one; then what the built-in rules say."""
     from rich.markup import escape
 
+    cause, report, findings = machine["cause"], machine["report"], machine["findings"]
+    by_agent = bool(cause) and cause["by"] != "the built-in rules"
+    best = report if by_agent else findings
+    if cause:
+        out.print(f"[dim]best known cause, by {escape(printable(cause['by']))}[/]")
+    out.print(f"[bold]{escape(printable(best.get('summary') or cause['root_cause']))}[/]")
+    for number, each in enumerate(best["hypotheses"][:3], start=1):
+        _print_hypothesis(out, number, each)
+    if by_agent and findings["hypotheses"]:
+        first = findings["hypotheses"][0]
+        out.print()
+        words = f"{first['category']} {first['confidence']:.0%}: {first['root_cause']}"
+        out.print(f"[dim]the built-in rules say[/] {escape(printable(words))}")
+
+
+def _print_hypothesis(out: "Console", number: int, each: Mapping[str, Any]) -> None:
+    from rich.markup import escape
+
+    culprit, confidence = each.get("culprit"), each.get("confidence")
     place = ""
-    if each.culprit is not None:
-        space = f"{each.culprit.namespace}/" if each.culprit.namespace else ""
-        place = f" → {each.culprit.kind} {space}{each.culprit.name}"
+    if culprit:
+        space = f"{culprit['namespace']}/" if culprit["namespace"] else ""
+        place = f" → {culprit['kind']} {space}{culprit['name']}"
+    sure = f" {confidence:.0%}" if confidence is not None else ""
     out.print()
-    head = f"[cyan]{each.category}[/] {each.confidence:.0%}"
-    out.print(f"{number}. {head}{escape(printable(place))}")
-    out.print(f"   {escape(printable(each.root_cause))}")
-    for evidence in each.evidence[:4]:
-        quote = printable(evidence.quote).replace("\n", " ")[:200]
-        out.print(f"   [dim]“{escape(quote)}”  {escape(printable(evidence.source))}[/]")
-    for step in each.next_steps[:2]:
+    out.print(
+        f"{number}. [cyan]{each.get('category') or 'cause'}[/]{sure}{escape(printable(place))}"
+    )
+    out.print(f"   {escape(printable(each['root_cause']))}")
+    for evidence in each["evidence"][:4]:
+        quote = printable(evidence["quote"]).replace("\n", " ")[:200]
+        out.print(f"   [dim]“{escape(quote)}”  {escape(printable(evidence['source']))}[/]")
+    for step in each["next_steps"][:2]:
         out.print(f"   [green]$[/] {escape(printable(step))}")
 
 
 def print_rows(rows: "Iterable[Row]", now: datetime) -> None:
-    """A table of investigations."""
-    from rich.markup import escape
-    from rich.table import Table
+    """One line an investigation. On a terminal the end of a line is cut, never what identifies it.
 
+    Through a pipe nothing is cut.
+    """
+    from rich.text import Text
+
+    out = console()
+    cells = [_cells(row, now) for row in rows]
+    head = ("incident", "status", "age", "took", "severity", "fault", "conclusion")
+    widths = [max(len(line[n]) for line in (head, *cells)) for n in range(len(head) - 1)]
+    fault = widths.pop() if not sys.stdout.isatty() else min(widths.pop(), 44)
+    for number, line in enumerate((head, *cells)):
+        text = Text(style="bold" if number == 0 else "")
+        for cell, width in zip(line, (*widths, fault), strict=False):
+            text.append(f"{cell[:width]:<{width}}  ", style=COLOURS.get(cell.split(" ")[0], ""))
+        text.append(line[-1])
+        if sys.stdout.isatty():
+            text.truncate(out.width, overflow="ellipsis")
+        out.print(text)
+
+
+def _cells(row: "Row", now: datetime) -> tuple[str, ...]:
     from kubecase.store import duration
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("incident", "status", "age", "took", "severity", "fault", "conclusion"):
-        table.add_column(name, no_wrap=name != "conclusion")
-    for row in rows:
-        space = f"{row.namespace}/" if row.namespace else ""
-        state = f"{row.status} ({row.reason})" if row.reason else str(row.status)
-        number = f" #{row.attempt}" if row.attempt > 1 else ""
-        table.add_row(
-            row.incident_id[:8] + number,
-            f"[{COLOURS[row.status]}]{state}[/]",
-            span((now - row.opened_at).total_seconds()),
-            f"{duration(row, now):.1f} s",
-            str(row.severity),
-            escape(printable(f"{row.fault_reason} {space}{row.resource}")[:60]),
-            escape(printable(row.headline or "")[:160]),
-        )
-    console().print(table)
+    space = f"{row.namespace}/" if row.namespace else ""
+    return (
+        row.incident_id[:8] + (f" #{row.attempt}" if row.attempt > 1 else ""),
+        f"{row.status} ({row.reason})" if row.reason else str(row.status),
+        span((now - row.opened_at).total_seconds()),
+        f"{duration(row, now):.1f} s",
+        str(row.severity),
+        printable(f"{row.fault_reason} {space}{row.resource}").replace("\n", " "),
+        printable(row.headline or "").replace("\n", " "),
+    )
 
 
 def row_as_json(row: "Row", now: datetime) -> dict[str, Any]:
@@ -118,7 +148,7 @@ def row_as_json(row: "Row", now: datetime) -> dict[str, Any]:
     }
 
 
-def print_story(story: "Story", now: datetime) -> None:
+def print_story(story: "Story", now: datetime, redactor: "Redactor") -> None:
     """All that is on record about one incident, in the order it happened."""
     from rich.markup import escape
 
@@ -131,7 +161,8 @@ def print_story(story: "Story", now: datetime) -> None:
     out.print(f"  incident {story.incident.id}  cluster {escape(printable(fault.cluster))}")
     out.print(f"  severity {fault.severity}  seen {fault.seen_at:%Y-%m-%d %H:%M:%S} UTC")
     if fault.message:
-        out.print(f"  [dim]{escape(printable(fault.message)[:500])}[/]")
+        message = redactor.text(fault.message)[0]
+        out.print(f"  [dim]{escape(printable(message)[:500])}[/]")
     for attempt in story.attempts:
         done = attempt.investigation
         out.print()
@@ -159,7 +190,8 @@ def _print_saved(out: "Console", report: Mapping[str, Any]) -> None:
 
     out.print(f"  [bold]{escape(printable(report.get('summary', '')))}[/]")
     for each in list(report.get("hypotheses", ()))[:3]:
-        line = f"{each['category']} {each['confidence']:.0%}: {each['root_cause']}"
+        sure = f" {each['confidence']:.0%}" if each.get("confidence") is not None else ""
+        line = f"{each.get('category') or 'cause'}{sure}: {each['root_cause']}"
         out.print(f"  • {escape(printable(line))}")
 
 

@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kubecase.core.redact import Redactor
     from kubecase.store import Story
 
 
-def story_as_json(story: "Story", now: datetime) -> dict[str, Any]:
+def story_as_json(story: "Story", now: datetime, redactor: "Redactor") -> dict[str, Any]:
     """The incident, its attempts as AgentResults, every transition, and the saved reports."""
     from kubecase.service.report import agent_result
     from kubecase.store import duration
@@ -21,7 +22,7 @@ def story_as_json(story: "Story", now: datetime) -> dict[str, Any]:
             "namespace": fault.resource.namespace,
             "resource": str(fault.resource),
             "reason": fault.reason,
-            "message": fault.message,
+            "message": redactor.text(fault.message)[0],
             "severity": fault.severity,
             "timestamp": fault.seen_at.isoformat(),
             "opened_at": story.incident.opened_at.isoformat(),

@@ -48,11 +48,15 @@ def without_effect(loaded: Loaded) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which agent will be asked, and why. `agent` is None for the built-in investigator."""
+    """Which agent will be asked, and why. `agent` is None for the built-in investigator.
+
+    `chosen` is true when the settings left the choice open.
+    """
 
     name: str
     agent: Agent | None
     why: str
+    chosen: bool = True
 
 
 def choose_agent(settings: Settings) -> Choice:
@@ -63,9 +67,13 @@ def choose_agent(settings: Settings) -> Choice:
     """
     wanted = settings.agent_runtime.agent
     if wanted == BUILTIN:
-        return Choice(name=BUILTIN, agent=None, why="as configured")
+        return Choice(name=BUILTIN, agent=None, why="as configured", chosen=False)
+    if wanted != "auto" and wanted not in plugins.names("agents"):
+        raise plugins.unknown_agent(wanted)
     if wanted != "auto":
-        return Choice(name=wanted, agent=_named(wanted, settings), why="as configured")
+        return Choice(
+            name=wanted, agent=_named(wanted, settings), why="as configured", chosen=False
+        )
     if settings.agent_runtime.agent_command:
         return Choice(name=COMMAND, agent=_named(COMMAND, settings), why="agent_command is set")
     for name, key in KEYS.items():

@@ -62,6 +62,11 @@ class ClusterCollector:
         return self._credentials.notes
 
     @property
+    def context(self) -> str:
+        """The name of the kubeconfig's context: what the cluster is called if nothing else is."""
+        return self._credentials.context
+
+    @property
     def namespace(self) -> str:
         """The namespace that the kubeconfig's context names, `default` if none."""
         return self._credentials.namespace

@@ -3,16 +3,16 @@ state is recorded. Done after success, failure, timeout, cancel, and after a bug
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from kubecase.core.errors import KubecaseError
 from kubecase.core.model import Investigation
-from kubecase.core.report import Report, report_as_json, report_from_json
+from kubecase.core.report import Report, report_from_json
 from kubecase.service.case import AGENT_JSON, AGENT_LOG, REPORT, RESERVE, Case, tell_error
 from kubecase.service.report import FinalReport, machine_part, render
 from kubecase.store import Changes
@@ -36,12 +36,12 @@ REPORT_NAMES = {"md": "final-report.md", "html": "final-report.html", "json": "f
 class Concluded:
     """An investigation that is over.
 
-    `reports` says by kind (`md`, `html`, `json`) where they lie. `operator_error` is what a human
-    can put right, if that is what ended it.
+    `machine` is the content of `final-report.json`; `reports` says by kind (`md`, `html`, `json`)
+    where the reports lie. `operator_error` is what a human can put right, if that ended it.
     """
 
     investigation: Investigation
-    findings: Report
+    machine: Mapping[str, Any]
     reports: dict[str, Path]
     notes: tuple[str, ...] = ()
     operator_error: KubecaseError | None = None
@@ -98,12 +98,13 @@ class Conclusion:
     async def draw(self) -> Concluded:
         """Take what was left, write the reports, record the final state, tell the observers."""
         final = await anyio.to_thread.run_sync(self._final)
-        reports = await anyio.to_thread.run_sync(self._write_reports, final)
-        await self._record(final)
+        report = self._report(final)
+        machine, reports = await anyio.to_thread.run_sync(self._write_reports, report)
+        await self._record(final, machine)
         self._clean_up(final)
         return Concluded(
             investigation=final,
-            findings=self.case.findings,
+            machine=machine,
             reports=reports,
             notes=tuple(self.case.notes),
             operator_error=self.case.operator_error,
@@ -151,35 +152,42 @@ class Conclusion:
         except KubecaseError as error:
             self.case.notes.append(f"{AGENT_LOG} could not be completed: {error}")
 
-    def _write_reports(self, final: Investigation) -> dict[str, Path]:
+    def _write_reports(self, report: FinalReport) -> tuple[dict[str, Any], dict[str, Path]]:
         """Write the reports where no agent can reach, and into the workspace.
 
-        On a full disk shorter ones are tried: without the agent's text and without the log.
+        Returns the machine form, and where they lie. On a full disk shorter ones are tried: without
+        the agent's text and without the log.
         """
-        report = self._report(final)
+        texts = render(report, self.investigator.redactor)
+        final, workspace = report.investigation, self.case.workspace
         written: dict[str, Path] = {}
         kept = self.investigator.data / "artifacts" / final.key
-        if self._write(report, lambda texts: keep_files(kept, texts)):
+        if self._write(report, texts, lambda files: keep_files(kept, files)):
             written = _places(kept)
-        workspace = self.case.workspace
-        if workspace is None:
-            return written
-        if self._write(report, lambda texts: _put(workspace, texts)) and not delete_at_once(
-            self.investigator.cleanup, final.status
-        ):
-            written = _places(workspace.root / "output")
-        return written
+        if workspace is not None:
+            done = self._write(report, texts, lambda files: _put(workspace, files))
+            if done and not delete_at_once(self.investigator.cleanup, final.status):
+                written = _places(workspace.root / "output")
+        return json.loads(texts["json"]), written
 
-    def _write(self, report: FinalReport, write: Callable[[dict[str, bytes]], None]) -> bool:
-        for attempt in (report, replace(report, agent_report=None, log_tail="")):
-            texts = render(attempt, self.investigator.redactor)
-            try:
-                write({REPORT_NAMES[kind]: _encoded(text) for kind, text in texts.items()})
-            except KubecaseError as error:
-                self.case.notes.append(f"the reports could not be written whole: {error}")
-            else:
-                return True
-        return False
+    def _write(
+        self,
+        report: FinalReport,
+        texts: Mapping[str, str],
+        write: Callable[[dict[str, bytes]], None],
+    ) -> bool:
+        try:
+            write(_files(texts))
+        except KubecaseError as error:
+            self.case.notes.append(f"the reports could not be written whole: {error}")
+        else:
+            return True
+        short = replace(report, agent_report=None, log_tail="", notes=tuple(self.case.notes))
+        try:
+            write(_files(render(short, self.investigator.redactor)))
+        except KubecaseError:
+            return False
+        return True
 
     def _report(self, final: Investigation) -> FinalReport:
         case = self.case
@@ -205,11 +213,10 @@ class Conclusion:
             tail = (tail + chunk)[-LOG_TAIL_BYTES:]
         return tail.decode("utf-8", "replace")
 
-    async def _record(self, final: Investigation) -> None:
+    async def _record(self, final: Investigation, machine: Mapping[str, Any]) -> None:
         investigator, case = self.investigator, self.case
-        findings = report_as_json(case.findings)
-        answer = report_as_json(case.agent_json) if case.agent_json else None
-        await investigator.store.save_report(final, answer, findings)
+        # As in the reports: what is on record is shown to people, so it is redacted too.
+        await investigator.store.save_report(final, _answer(machine), machine["findings"])
         await investigator.store.move(case.attempt, final.status, **_changes(final))
         cluster = case.incident.fault.cluster
         if final.reason is not None:
@@ -262,6 +269,17 @@ def _changes(final: Investigation) -> Changes:
     if final.workspace is not None and final.output_log is not None:
         changes |= Changes(workspace=final.workspace, output_log=final.output_log)
     return changes
+
+
+def _answer(machine: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The agent's report, unless it broke off: half a sentence is no conclusion."""
+    cause, report = machine["cause"], machine["report"]
+    broken_off = report and report["extracted"] and cause and not cause["extracted"]
+    return None if broken_off else report
+
+
+def _files(texts: Mapping[str, str]) -> dict[str, bytes]:
+    return {REPORT_NAMES[kind]: _encoded(text) for kind, text in texts.items()}
 
 
 def _put(workspace: Workspace, texts: dict[str, bytes]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def diagnose(
     source: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
     *,
     out: Path | None = None,
     quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,

@@ -12,6 +12,7 @@ from kubecase.app.commands.options import DEFAULT, Json, Shared
 
 if TYPE_CHECKING:
     from kubecase.app.settings import Settings
+    from kubecase.core.redact import Redactor
     from kubecase.store import Store, Story
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ def list_(
     return SUCCESS
 
 
-def show(incident: str, *, json: Json = False, shared: Shared = DEFAULT) -> int:
+def show(incident: str, /, *, json: Json = False, shared: Shared = DEFAULT) -> int:
     """Show one incident: its fault, every attempt with its transitions, and the conclusion.
 
     Parameters
@@ -67,20 +68,22 @@ def show(incident: str, *, json: Json = False, shared: Shared = DEFAULT) -> int:
     from kubecase.app.show import print_story
     from kubecase.app.story import story_as_json
     from kubecase.app.wiring import now
+    from kubecase.core.redact import Redactor as MakeRedactor
 
-    async def ask(store: "Store") -> "Story":
-        return await store.story(await store.resolve(incident))
+    async def ask(store: "Store", settings: "Settings") -> "tuple[Story, Redactor]":
+        return await store.story(await store.resolve(incident)), MakeRedactor(settings.secrets)
 
-    story = _ask(shared, ask)
+    story, redactor = _with_store(shared, ask)
     if json:
-        print(jsonlib.dumps(story_as_json(story, now()), indent=2))
+        print(jsonlib.dumps(story_as_json(story, now(), redactor), indent=2))
     else:
-        print_story(story, now())
+        print_story(story, now(), redactor)
     return SUCCESS
 
 
 def tail(
     incident: str,
+    /,
     *,
     follow: Annotated[bool, Parameter(alias="-f", negative="")] = False,
     lines: Annotated[int, Parameter(alias="-n")] = 50,
@@ -105,7 +108,7 @@ def tail(
 
 
 def cancel(
-    incident: str, *, wait: str = "60s", json: Json = False, shared: Shared = DEFAULT
+    incident: str, /, *, wait: str = "60s", json: Json = False, shared: Shared = DEFAULT
 ) -> int:
     """Stop an investigation, whoever started it, and wait until its process is gone.
 

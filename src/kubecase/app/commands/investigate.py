@@ -36,6 +36,8 @@ class Facts:
         """What is to be done about `target`."""
         from kubecase.app.session import jobs_for
 
+        if self.namespace and self.kubeconfig is None and self.cluster is None:
+            print("kubecase: warning: -n is for KIND/NAME in a cluster", file=sys.stderr)
         return jobs_for(
             target,
             loaded,
@@ -50,6 +52,7 @@ NO_CLUSTER = Facts()
 
 def investigate(
     target: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
     *,
     agent: str | None = None,
     timeout: str | None = None,
@@ -61,8 +64,8 @@ def investigate(
 ) -> int:
     """Investigate one fault now and write three reports.
 
-    Exit code: 0 the agent found an answer, 1 it did not, 2 something you can put right, 3 a bug of
-    ours, 130 interrupted. Whatever the code, the reports exist and no process is left.
+    Exit code: 0 the agent finished, 1 it did not, 2 something you can put right, 3 a bug of ours,
+    130 interrupted. Once a case is open, its reports exist whatever the code; no process is left.
 
     Like this:
 
@@ -100,6 +103,7 @@ def investigate(
 
 def demo(
     recording: str = "crashloop",
+    /,
     *,
     json: Json = False,
     shared: Shared = DEFAULT,
@@ -136,8 +140,8 @@ def _work(
     for warning in (*loaded.warnings, *without_effect(loaded)):
         print(f"kubecase: warning: {warning}", file=sys.stderr)
     if not quiet:
-        for job in jobs:
-            print(f"kubecase: {job.recognised}", file=sys.stderr)
+        for recognised in dict.fromkeys(job.recognised for job in jobs):
+            print(f"kubecase: {recognised}", file=sys.stderr)
     with progress(quiet) as view:
         session = Session(loaded=loaded, view=view, metrics_port=metrics_port)
         outcomes = anyio.run(session.work, jobs)
