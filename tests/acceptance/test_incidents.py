@@ -226,3 +226,80 @@ def test_nothing_is_contacted_without_a_cluster(home: Home) -> None:
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr.decode()
+
+
+ANSWER = """# Kubernetes Incident Triage Report
+
+## 0. Executive Triage Card
+
+The image tag 9.9.9 was never pushed, so no pod of checkout can start.
+
+## 3. Root Cause Analysis
+
+### H1: The image tag 9.9.9 does not exist in the registry
+
+Confidence: High
+"""
+
+
+def test_the_agents_answer_is_what_people_see_first(home: Home) -> None:
+    """An agent's conclusion leads on the terminal, in the list and in the story of an incident."""
+    (home.root / "answer.md").write_text(ANSWER)
+    agent = home.agent(f"cat >/dev/null\ncp {home.root}/answer.md output/investigation.md")
+
+    done = home.run(
+        "investigate", "--agent", "command", str(home.fault()),
+        env={"AGENT_RUNTIME_COMMAND": str(agent)},
+    )  # fmt: skip
+
+    text = done.stdout.decode()
+    assert done.returncode == 0
+    assert "by the agent command" in text
+    assert text.index("9.9.9") < text.index("the built-in rules say")
+    assert "9.9.9" in home.run("list").stdout.decode()
+    assert "9.9.9" in home.run("show", "@last").stdout.decode()
+
+
+def test_a_secret_in_a_fault_is_shown_nowhere(home: Home) -> None:
+    """What looks like a password in a fault's message is masked wherever people read it."""
+    fault = home.fault(message="login failed: password=hunter2-canary for user app")
+
+    done = home.run("investigate", "--agent", "builtin", str(fault))
+
+    shown = [home.run(*words) for words in (
+        ("show", "@last"), ("show", "@last", "--json"), ("list",), ("list", "--json"),
+    )]  # fmt: skip
+    for each in (done, *shown):
+        assert b"hunter2-canary" not in each.stdout + each.stderr
+    for path in home.data.rglob("*"):
+        if path.is_file() and "kubecase.db" not in path.name:
+            assert b"hunter2-canary" not in path.read_bytes(), path
+
+
+def test_a_list_through_a_pipe_is_not_cut(home: Home) -> None:
+    """Each line of a piped list begins with an id that `show` takes."""
+    home.result("--agent", "builtin", str(home.fault()))
+
+    head, line = home.run("list").stdout.decode().splitlines()
+
+    assert head.split()[:3] == ["incident", "status", "age"]
+    assert home.run("show", line.split()[0]).returncode == 0
+
+
+def test_an_error_is_told_to_machines_too(home: Home) -> None:
+    """With --json an operator's error is JSON on standard output, with its remedy."""
+    done = home.run("investigate", "--json", "no-such-file.json")
+
+    said = json.loads(done.stdout)
+    assert done.returncode == 2 == said["exit_code"]
+    assert "no-such-file.json" in said["error"]
+    assert said["hint"]
+
+
+def test_an_unknown_agent_opens_no_case(home: Home) -> None:
+    """A misspelt agent is the operator's turn before anything is put on record."""
+    done = home.run("investigate", "--agent", "cluade", str(home.fault()))
+
+    assert done.returncode == 2
+    assert "claude" in done.stderr.decode()
+    assert json.loads(home.run("list", "--json").stdout) == []
