@@ -51,6 +51,7 @@ class LiveProgress:
             self._state = str(fields.get("to"))
         elif event == "agent_event" and fields.get("moment") in {"message", "garbage"}:
             self._log.append(printable(fields.get("text"))[:WIDTH])
+            return
         line = in_words(event, fields)
         if line:
             self._last = line[:WIDTH]
@@ -67,8 +68,11 @@ class LiveProgress:
             text=Text.assemble(
                 (f" {self._state}", "bold"),
                 f"  {elapsed // 60}:{elapsed % 60:02}",
+                f"  {self._agent}",
+                ("  Ctrl-C stops", "dim"),
                 ("  " + printable(self._what), "cyan"),
-                f"  by {self._agent}",
+                no_wrap=True,
+                overflow="ellipsis",
             ),
         )
         lines = [Text(f"  {self._last}", style="dim", no_wrap=True, overflow="ellipsis")]

@@ -45,6 +45,10 @@ def print_outcome(outcome: "Outcome") -> None:
     print()
     for kind, path in outcome.concluded.reports.items():
         print(f"  {kind:<5} {printable(path)}")
+    if done.workspace is not None and done.agent != "builtin":
+        answer = done.workspace / "output" / "investigation.md"
+        if answer.is_file() and not answer.is_symlink():
+            print(f"  {'agent':<5} {printable(answer)}")
     print(f"  again {printable(sys.argv[0])} show {done.incident_id[:8]}")
 
 

@@ -1,6 +1,9 @@
 """`kubecase doctor`: what works on this machine, one line each with the remedy."""
 
 import json as jsonlib
+import shutil
+import sys
+import textwrap
 
 from kubecase.app.boundary import OPERATOR, SUCCESS, printable
 from kubecase.app.commands.options import DEFAULT, Json, Shared
@@ -27,7 +30,13 @@ def doctor(*, json: Json = False, shared: Shared = DEFAULT) -> int:
         print(jsonlib.dumps([finding.as_json() for finding in findings], indent=2))
     else:
         for finding in findings:
-            print(printable(f"{MARKS[finding.state]} {finding.what}: {finding.says}"))
+            _print(f"{MARKS[finding.state]} {finding.what}: {finding.says}", "    ")
             if finding.remedy:
-                print(printable(f"    → {finding.remedy}"))
+                _print(f"    → {finding.remedy}", "      ")
     return OPERATOR if any(f.state == "missing" and f.needed for f in findings) else SUCCESS
+
+
+def _print(text: str, indent: str) -> None:
+    """Whole words on a terminal, one line each otherwise."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    print(textwrap.fill(printable(text), width, subsequent_indent=indent, break_long_words=False))
