@@ -295,6 +295,131 @@ async def test_the_same_incident_is_refused_before_anything_is_touched(
     assert first.reports["md"].is_file()
 
 
+class Chokes(Redactor):
+    """A redactor with a bug."""
+
+    def json(self, value: Any) -> tuple[Any, int]:
+        raise TypeError("unhashable")
+
+
+async def test_a_bug_while_the_reports_are_made_leaves_plain_ones(
+    build: Callable[..., Investigator], store: Store
+) -> None:
+    """Even when rendering fails there are three reports and a final state (req 12.2, 12.5)."""
+    case = incident()
+
+    with pytest.raises(TypeError):
+        await build(redactor=Chokes()).investigate(case, anyio.Event())
+
+    done = await store.status(case.id)
+    assert done.status is Status.FAILED
+    assert done.workspace is not None
+    for name in REPORTS:
+        assert (done.workspace / "output" / name).stat().st_size > 150
+    machine = json.loads((done.workspace / "output" / "final-report.json").read_text())
+    assert machine["result"]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "text", ['{"kind":[]}', '[{"kind":{}}]', '{"kind":"Secret","data":[],"items":{}}']
+)
+async def test_no_text_from_outside_costs_the_report(
+    build: Callable[..., Investigator], tmp_path: Path, text: str
+) -> None:
+    """JSON of odd shapes in a message, a log or an agent's report is shown like any other text."""
+    from kubecase.agents.command import CommandAgent
+
+    program = tmp_path / "agent"
+    program.write_text(
+        f"#!/bin/sh\ncat >/dev/null\necho '{text}'\n"
+        f"echo '{text}' >output/investigation.md\necho '{text}' >output/report.json\nexit 3\n"
+    )
+    program.chmod(0o755)
+    agent = CommandAgent.configured(AgentSettings(argv=(str(program),)))
+
+    concluded = await build(agent=agent).investigate(
+        incident(message=text, raw=text.encode()), anyio.Event()
+    )
+
+    assert concluded.investigation.reason is Reason.EXIT_CODE
+    assert len(concluded.reports) == 3
+
+
+async def test_a_record_that_is_locked_for_a_while_still_gets_its_end(
+    build: Callable[..., Investigator], store: Store, tmp_path: Path
+) -> None:
+    """A store that cannot be written for some seconds does not leave a case running (req 9.7)."""
+    import sqlite3
+
+    case, collector, locked = incident(), NeverAnswers(), anyio.Event()
+    stop = anyio.Event()
+
+    async def hold() -> None:
+        await collector.asked.wait()
+        lock = sqlite3.connect(tmp_path / "data" / "kubecase.db", check_same_thread=False)
+        lock.execute("BEGIN IMMEDIATE")
+        locked.set()
+        stop.set()
+        await anyio.sleep(6.5)  # longer than the store's own patience
+        lock.rollback()
+        lock.close()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(hold)
+        await build(collector=collector).investigate(case, stop)
+
+    assert locked.is_set()
+    assert (await store.status(case.id)).status is Status.CANCELLED
+
+
+async def test_a_long_report_is_cut_and_a_trap_is_named(
+    build: Callable[..., Investigator], tmp_path: Path
+) -> None:
+    """A report over its limit counts with its beginning; a link in its place is named as such."""
+    from kubecase.agents.command import CommandAgent
+
+    results = []
+    for number, line in enumerate(
+        (
+            "yes report | head -c 3000000 >output/investigation.md",
+            "ln -s /etc output/investigation.md",
+        )
+    ):
+        program = tmp_path / f"agent{number}"
+        program.write_text(f"#!/bin/sh\ncat >/dev/null\n{line}\n")
+        program.chmod(0o755)
+        agent = CommandAgent.configured(AgentSettings(argv=(str(program),)))
+        results.append(await build(agent=agent).investigate(incident(), anyio.Event()))
+
+    long, link = results
+    assert long.investigation.status is Status.SUCCESS
+    assert any("was cut" in note for note in long.notes)
+    assert link.investigation.reason is Reason.NO_REPORT
+    assert "was not taken" in str(link.investigation.error)
+
+
+async def test_a_flood_of_lines_does_not_hold_up_a_stop(
+    build: Callable[..., Investigator], tmp_path: Path, heard: Heard
+) -> None:
+    """Millions of short lines cost neither the deadline nor a request to stop (req 8.1)."""
+    from kubecase.agents.command import CommandAgent
+
+    program = tmp_path / "agent"
+    program.write_text("#!/bin/sh\ncat >/dev/null\nyes | head -c 6000000\nsleep 60\n")
+    program.chmod(0o755)
+    agent = CommandAgent.configured(AgentSettings(argv=(str(program),)))
+    limits = Limits(wall_clock=2, grace=1, idle=None, output_bytes=1 << 30, disk_bytes=1 << 30)
+
+    concluded = await build(agent=agent, limits=limits).investigate(incident(), anyio.Event())
+
+    done = concluded.investigation
+    assert done.status is Status.TIMEOUT
+    assert done.ended_at is not None
+    assert done.started_at is not None
+    assert (done.ended_at - done.started_at).total_seconds() < 12
+    assert len(heard.named("agent_event")) < 5000
+
+
 async def test_what_an_agent_puts_in_the_reports_place_is_replaced(
     build: Callable[..., Investigator], tmp_path: Path
 ) -> None:

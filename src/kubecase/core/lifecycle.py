@@ -43,6 +43,7 @@ def judge(
     verdict: Verdict,
     report_bytes: int | None,
     *,
+    report_refused: str | None = None,
     require_report: bool = True,
     exit_classes: bool = False,
 ) -> Ended:
@@ -80,10 +81,12 @@ def judge(
         )
     if not require_report:
         return Ended(status=Status.SUCCESS, reason=None, error=None)
-    return _judge_report(report_bytes)
+    return _judge_report(report_bytes, report_refused)
 
 
-def _judge_report(report_bytes: int | None) -> Ended:
+def _judge_report(report_bytes: int | None, refused: str | None) -> Ended:
+    if report_bytes is None and refused is not None:
+        return _ended(Status.FAILED, Reason.NO_REPORT, f"investigation.md was not taken: {refused}")
     if report_bytes is None:
         return _ended(Status.FAILED, Reason.NO_REPORT, "investigation.md file not found")
     if report_bytes < MINIMUM_REPORT_BYTES:

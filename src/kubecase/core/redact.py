@@ -296,7 +296,8 @@ class _Walk:
         return text
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        is_secret = value.get("kind") in {"Secret", "SecretList"}
+        kind = value.get("kind")
+        is_secret = isinstance(kind, str) and kind in {"Secret", "SecretList"}
         named = value.get("name") if isinstance(value.get("value"), str) else None
         result: dict[str, Any] = {}
         for key, each in value.items():
@@ -323,7 +324,15 @@ class _Walk:
             )  # fmt: skip
         if not isinstance(value, str):
             return self.mask() if kind is Kind.PASSWORD else value
-        return self.value(value, depth) if is_harmless(value, kind) else self.mask()
+        if not is_harmless(value, kind):
+            return self.mask()
+        before = self.count
+        shown = self.value(value, depth)
+        if self.count == before:
+            return shown
+        # A secret inside: what is left around it would look like a secret the next time.
+        self.count = before
+        return self.mask()
 
     def sequence(self, values: Sequence[Any], depth: int) -> list[Any]:
         result: list[Any] = []

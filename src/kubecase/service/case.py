@@ -47,6 +47,7 @@ class Case:
     exit: Exit | None = None
     verdict: Verdict | None = None
     agent_report: str | None = None
+    report_refused: str | None = None
     agent_json: Report | None = None
     ended: Ended | None = None
     operator_error: KubecaseError | None = None

@@ -3,18 +3,18 @@ state is recorded. Done after success, failure, timeout, cancel, and after a bug
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from kubecase.core.errors import KubecaseError
+from kubecase.core.errors import KubecaseError, StoreUnavailable
 from kubecase.core.model import Investigation
 from kubecase.core.report import Report, report_from_json
 from kubecase.service.case import AGENT_JSON, AGENT_LOG, REPORT, RESERVE, Case, tell_error
-from kubecase.service.report import FinalReport, machine_part, render
+from kubecase.service.report import FinalReport, machine_part, plain_reports, render
 from kubecase.store import Changes
 from kubecase.workspace import (
     CollectionBudget,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_REPORT_BYTES = 1024 * 1024
 LOG_TAIL_BYTES = 16 * 1024
+RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 REPORT_NAMES = {"md": "final-report.md", "html": "final-report.html", "json": "final-report.json"}
 
 
@@ -54,7 +55,7 @@ def take_report(case: Case, workspace: Workspace) -> int | None:
     `output/investigation.md`. The machine form is taken when it satisfies the schema, else a note
     says what is wrong with it.
     """
-    text = _read(case, workspace, REPORT)
+    text = _read_report(case, workspace)
     if text is None and case.verdict and case.verdict.report:
         text = case.verdict.report.encode()[:MAX_REPORT_BYTES]
         workspace.replace(REPORT, text)
@@ -68,6 +69,20 @@ def take_report(case: Case, workspace: Workspace) -> int | None:
     # A CLI that cannot write files leaves the machine form in a fenced block of its answer.
     case.agent_json = case.agent_json or machine_part(case.agent_report)
     return len(text)
+
+
+def _read_report(case: Case, workspace: Workspace) -> bytes | None:
+    try:
+        text, more = workspace.read_start(REPORT, MAX_REPORT_BYTES)
+    except FileNotFoundError:
+        return None
+    except KubecaseError as error:
+        case.report_refused = str(error)
+        case.notes.append(f"{REPORT} was not taken: {error}")
+        return None
+    if more:
+        case.notes.append(f"{REPORT} was cut after {MAX_REPORT_BYTES} bytes")
+    return text
 
 
 def _read(case: Case, workspace: Workspace, relative: str) -> bytes | None:
@@ -89,6 +104,15 @@ def _parse(machine: bytes) -> tuple[Report | None, tuple[str, ...]]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A conclusion on its way: `machine` is None until the reports have been rendered."""
+
+    final: Investigation
+    machine: Mapping[str, Any] | None
+    reports: dict[str, Path]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Conclusion:
     """Draws the end of `case` with what `investigator` has."""
 
@@ -96,26 +120,33 @@ class Conclusion:
     case: Case
 
     async def draw(self) -> Concluded:
-        """Take what was left, write the reports, record the final state, tell the observers."""
-        final = await anyio.to_thread.run_sync(self._final)
-        report = self._report(final)
-        machine, reports = await anyio.to_thread.run_sync(self._write_reports, report)
-        await self._record(final, machine)
-        self._clean_up(final)
+        """Take what was left, write the reports, record the final state, tell the observers.
+
+        If a step of this fails by a bug of ours, plain reports are written and the final state is
+        recorded all the same; then the bug goes on.
+        """
+        drawn = Drawn(final=self._outcome(), machine=None, reports={})
+        try:
+            drawn = await anyio.to_thread.run_sync(self._in_full, drawn.final)
+        finally:
+            if drawn.machine is None:
+                drawn = await anyio.to_thread.run_sync(self._plainly, drawn.final)
+            await self._record(drawn)
+        self._clean_up(drawn.final)
         return Concluded(
-            investigation=final,
-            machine=machine,
-            reports=reports,
+            investigation=drawn.final,
+            machine=drawn.machine or {},
+            reports=drawn.reports,
             notes=tuple(self.case.notes),
             operator_error=self.case.operator_error,
         )
 
-    def _final(self) -> Investigation:
-        """The investigation as it will stand on record."""
+    def _outcome(self) -> Investigation:
+        """The investigation as it will stand on record, without what has to be collected."""
         case = self.case
         ended = case.ended
         assert ended is not None  # noqa: S101 - investigate() has just set it
-        final = replace(
+        return replace(
             case.attempt,
             status=ended.status,
             reason=ended.reason,
@@ -124,18 +155,36 @@ class Conclusion:
             exit=case.exit,
             usage=case.usage,
             workspace=case.workspace.root if case.workspace else None,
+            output_log=case.workspace.root / AGENT_LOG if case.workspace else None,
         )
-        if case.workspace is None:
-            return final
-        self._release_reserve(case.workspace)
-        self._keep_log(case.workspace)
-        left = collect(case.workspace, CollectionBudget())
-        return replace(
-            final,
-            artifacts=left.artifacts,
-            rejected=left.rejected,
-            output_log=case.workspace.root / AGENT_LOG,
-        )
+
+    def _in_full(self, final: Investigation) -> "Drawn":
+        workspace = self.case.workspace
+        if workspace is not None:
+            self._release_reserve(workspace)
+            self._keep_log(workspace)
+            try:
+                left = collect(workspace, CollectionBudget())
+                final = replace(final, artifacts=left.artifacts, rejected=left.rejected)
+            except (KubecaseError, OSError) as error:
+                self.case.notes.append(f"artifacts could not be collected: {error}")
+        machine, reports = self._write_reports(self._report(final))
+        return Drawn(final=final, machine=machine, reports=reports)
+
+    def _plainly(self, final: Investigation) -> "Drawn":
+        """The last resort: reports that need nothing but the outcome and the findings' names."""
+        texts = plain_reports(self.case.incident, final, self.case.findings)
+        kept = self.investigator.data / "artifacts" / final.key
+        written: dict[str, Path] = {}
+        try:
+            keep_files(kept, _files(texts))
+            written = _places(kept)
+            if self.case.workspace is not None:
+                _put(self.case.workspace, _files(texts))
+                written = _places(self.case.workspace.root / "output")
+        except KubecaseError as error:
+            self.case.notes.append(f"the reports could not be written: {error}")
+        return Drawn(final=final, machine=json.loads(texts["json"]), reports=written)
 
     def _release_reserve(self, workspace: Workspace) -> None:
         try:
@@ -149,7 +198,7 @@ class Conclusion:
             return
         try:
             workspace.replace(AGENT_LOG, self.investigator.runtime.log(self.case.run_dir))
-        except KubecaseError as error:
+        except (KubecaseError, OSError) as error:
             self.case.notes.append(f"{AGENT_LOG} could not be completed: {error}")
 
     def _write_reports(self, report: FinalReport) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -206,18 +255,26 @@ class Conclusion:
         )
 
     def _log_tail(self) -> str:
-        if self.case.exit is None:
-            return ""
         tail = b""
-        for chunk in self.investigator.runtime.log(self.case.run_dir):
-            tail = (tail + chunk)[-LOG_TAIL_BYTES:]
+        if self.case.exit is not None:
+            try:
+                for chunk in self.investigator.runtime.log(self.case.run_dir):
+                    tail = (tail + chunk)[-LOG_TAIL_BYTES:]
+            except OSError as error:
+                self.case.notes.append(f"the end of the log could not be read: {error}")
         return tail.decode("utf-8", "replace")
 
-    async def _record(self, final: Investigation, machine: Mapping[str, Any]) -> None:
-        investigator, case = self.investigator, self.case
-        # As in the reports: what is on record is shown to people, so it is redacted too.
-        await investigator.store.save_report(final, _answer(machine), machine["findings"])
-        await investigator.store.move(case.attempt, final.status, **_changes(final))
+    async def _record(self, drawn: "Drawn") -> None:
+        investigator, case, final = self.investigator, self.case, drawn.final
+        machine = drawn.machine
+        if machine is not None:
+            # As in the reports: what is on record is shown to people, so it is redacted too.
+            await self._persistently(
+                lambda: investigator.store.save_report(final, _answer(machine), machine["findings"])
+            )
+        await self._persistently(
+            lambda: investigator.store.move(case.attempt, final.status, **_changes(final))
+        )
         cluster = case.incident.fault.cluster
         if final.reason is not None:
             tell_error(investigator.observer, case, final.reason, final.error)
@@ -233,6 +290,23 @@ class Conclusion:
             reason=final.reason,
             duration=duration(final),
         )
+
+    async def _persistently(self, write: Callable[[], Awaitable[object]]) -> None:
+        """Write to the record, again while it cannot be written; at last say so and go on.
+
+        The reports are there by then, and whoever asked is told where.
+        """
+        for pause in (*RETRY_SECONDS, None):
+            try:
+                await write()
+            except StoreUnavailable as error:
+                if pause is None:
+                    self.case.operator_error = error
+                    self.case.notes.append(f"the end could not be put on record: {error}")
+                else:
+                    await anyio.sleep(pause)
+            else:
+                return
 
     def _clean_up(self, final: Investigation) -> None:
         """Delete the workspace if the policy says at once; an error here is told and is no result.

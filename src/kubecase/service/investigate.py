@@ -219,6 +219,7 @@ class Investigator:
             exit,
             case.verdict,
             report_bytes,
+            report_refused=case.report_refused,
             require_report=self.require_report,
             exit_classes=self.exit_classes,
         )

@@ -1,15 +1,17 @@
 """What is done while an agent runs: the mirror of its log, its events, the workspace's size."""
 
 import os
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 
 from kubecase.core.model import Incident
-from kubecase.core.ports import Agent, Observer, Started, Stream
+from kubecase.core.ports import Agent, Moment, Observer, Started, Stream
 
 MAX_LINE = 1024 * 1024
+MAX_LINES_A_SECOND = 200
 SIZE_INTERVAL = 5.0
 
 
@@ -28,7 +30,10 @@ class Watch:
     begun: Callable[[Started], Awaitable[None]]
     _rest: bytes = b""
     _mirror_works: bool = True
-    _skipping: bool = field(default=False)
+    _skipping: bool = False
+    _second: float = 0.0
+    _told: int = 0
+    _left_out: int = 0
 
     async def started(self, started: Started) -> None:
         """Put it on record that the agent's process exists."""
@@ -39,10 +44,22 @@ class Watch:
         self._write(data)
         if stream == "stdout":
             *lines, self._rest = (self._rest + data).split(b"\n")
-            for line in lines:
+            for line in lines[: self._allowed(len(lines))]:
                 self._line(line)
             if len(self._rest) > MAX_LINE:
                 self._rest, self._skipping = b"", True
+
+    def _allowed(self, count: int) -> int:
+        """How many of `count` lines may be read for events: a flood is not worth a standstill."""
+        now = time.monotonic()
+        if now - self._second >= 1:
+            if self._left_out:
+                self._tell(Moment.MESSAGE, f"... {self._left_out} more lines", None)
+            self._second, self._told, self._left_out = now, 0, 0
+        allowed = min(count, MAX_LINES_A_SECOND - self._told)
+        self._told += allowed
+        self._left_out += count - allowed
+        return allowed
 
     def _line(self, line: bytes) -> None:
         if self._skipping:
@@ -50,14 +67,17 @@ class Watch:
             self._skipping = False
             return
         for event in self.agent.events(line):
-            self.observer.record(
-                "agent_event",
-                incident_id=self.incident.id,
-                cluster=self.incident.fault.cluster,
-                moment=event.moment,
-                tool=event.tool,
-                text=event.text,
-            )
+            self._tell(event.moment, event.text, event.tool)
+
+    def _tell(self, moment: Moment, text: str, tool: str | None) -> None:
+        self.observer.record(
+            "agent_event",
+            incident_id=self.incident.id,
+            cluster=self.incident.fault.cluster,
+            moment=moment,
+            tool=tool,
+            text=text,
+        )
 
     def _write(self, data: bytes) -> None:
         if not self._mirror_works:

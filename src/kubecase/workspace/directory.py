@@ -195,15 +195,23 @@ class Workspace:
         included, stands anywhere on the way; WorkspaceError if it is no regular file, is longer
         than `limit`, or cannot be read. Never waits, whatever stands there.
         """
+        data, more = self.read_start(relative, limit)
+        if more:
+            raise WorkspaceError(f"cannot read {shown(relative)!r}: longer than {limit} bytes")
+        return data
+
+    def read_start(self, relative: str, limit: int) -> tuple[bytes, bool]:
+        """The first `limit` bytes of the regular file `relative`, and whether there is more.
+
+        Raises as `read` does, but never for the length.
+        """
         *parents, name = parts_of(relative)
         with told(f"read {shown(relative)!r}", absence=False), self.opened() as top:
             with below(top, parents) as directory:
                 handle = open_regular(name, directory)
             with open(handle, "rb", buffering=0) as file:
                 data = _read_up_to(file.fileno(), limit + 1)
-        if len(data) > limit:
-            raise WorkspaceError(f"cannot read {shown(relative)!r}: longer than {limit} bytes")
-        return data
+        return data[:limit], len(data) > limit
 
     def replace(self, relative: str, data: bytes | Iterable[bytes]) -> tuple[str, ...]:
         """Put a file with `data` at `relative`, whatever was left there; returns what had to go.
