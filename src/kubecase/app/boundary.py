@@ -1,6 +1,7 @@
 """The boundary at the command line: what leaves a command becomes a message and an exit code."""
 
 import json as jsonlib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -44,6 +45,16 @@ def told_to_a_human(
         raise SystemExit(BUG) from error
 
 
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Let what is printed in this block go unread: that the reader left changes no exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up_output()
+
+
 def tell(error: KubecaseError, err: TextIO) -> None:
     """Say `error` and its remedy to a human."""
     print(f"kubecase: {printable(error)}", file=err)
@@ -74,8 +85,6 @@ def _write_crash(path: Path) -> str:
 
 def _give_up_output() -> None:
     """Keep the interpreter's own flush at exit from complaining about the closed pipe."""
-    with open("/dev/null", "w") as nothing:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            sys.stdout = nothing
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)

@@ -1,5 +1,7 @@
 """The command line: names, help and dispatch. Commands are imported when they are called."""
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -79,8 +81,27 @@ def build() -> "App":
     return app
 
 
+def usable_streams() -> None:
+    """Make sure that there are three streams, and that any text can be written to two of them.
+
+    A closed descriptor would be given to the next file that is opened, such as the record.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(0)  # noqa: SIM115 - as long as the process lives
+    sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line with `argv`, the process's own by default, and leave with its code."""
+    usable_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words in (["--help"], ["-h"], ["help"]):
         sys.stdout.write(help_text())
@@ -91,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from kubecase.app.boundary import told_to_a_human
     from kubecase.app.settings import crash_log_path
 
+    code = 0
     with told_to_a_human(sys.stderr, crash_log_path, json="--json" in words):
         code = build()(words, exit_on_error=True)
+        sys.stdout.flush()
     raise SystemExit(code if isinstance(code, int) else 0)

@@ -97,19 +97,27 @@ def jobs_for(
     )
 
 
+def is_there(path: Path) -> bool:
+    """Whether `path` exists; what cannot even be a path does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _names_object(target: str) -> bool:
     """Whether `target` is KIND/NAME; a file or folder of that name comes first.
 
     Raises KubecaseError for WORD/NAME that is neither.
     """
-    if target == "-" or "/" not in target or Path(target).exists():
+    if target == "-" or "/" not in target or is_there(Path(target)):
         return False
     from kubecase.clusters import parse_target
 
     if parse_target(target) is not None:
         return True
     word, _, name = target.partition("/")
-    if word.isalpha() and name and "/" not in name and "." not in name and not Path(word).exists():
+    if word.isalpha() and name and "/" not in name and "." not in name and not is_there(Path(word)):
         raise KubecaseError(
             f"cannot look at {target}: {word!r} is no kind that kubecase knows, and no such file",
             hint="Kinds are pod, deployment, statefulset, daemonset, job, cronjob, node, service, "
@@ -194,7 +202,10 @@ class Session:
                         agent=_who(choice),
                     )
                     concluded = await investigator.investigate(incident, stop)
-                    outcomes.append(_outcome(job, concluded, interrupted=stop.is_set()))
+                    left_out = len(jobs) > len(outcomes) + 1
+                    outcomes.append(
+                        _outcome(job, concluded, stopped=stop.is_set(), left_out=left_out)
+                    )
                     if stop.is_set():
                         break
         return outcomes
@@ -237,7 +248,7 @@ def _what(incident: Incident) -> str:
     return f"{fault.reason} of {place}{fault.resource} ({fault.severity}{said})"
 
 
-def _outcome(job: Job, concluded: Concluded, *, interrupted: bool) -> Outcome:
+def _outcome(job: Job, concluded: Concluded, *, stopped: bool, left_out: bool) -> Outcome:
     investigation = concluded.investigation
     operator_error = concluded.operator_error
     if operator_error is None and job.live and _is_blind(concluded):
@@ -255,7 +266,7 @@ def _outcome(job: Job, concluded: Concluded, *, interrupted: bool) -> Outcome:
     return Outcome(
         job=job,
         concluded=concluded,
-        interrupted=interrupted and investigation.status is Status.CANCELLED,
+        interrupted=stopped and (left_out or investigation.status is Status.CANCELLED),
         operator_error=operator_error,
     )
 

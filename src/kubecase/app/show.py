@@ -24,7 +24,12 @@ def console() -> "Console":
     """Standard output as rich sees it; plain text when it is no terminal."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    class PipedConsole(Console):
+        def on_broken_pipe(self) -> None:
+            # Rich would exit with 1, which means here that the agent failed.
+            raise BrokenPipeError
+
+    return PipedConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def print_outcome(outcome: "Outcome") -> None:

@@ -26,20 +26,20 @@ async def print_log(store: Store, settings: Settings, name: str, lines: int, fol
     incident_id = await store.resolve(name)
     investigation = await store.status(incident_id)
     log = _Log(settings.store.data_dir / "runs" / investigation.key, Redactor(settings.secrets))
-    for line in deque(log.new(), maxlen=lines):
+    ended = is_final(investigation.status)
+    for line in deque(log.new(last=ended), maxlen=max(0, lines)):
         print(line)
     if log.empty and is_final(investigation.status):
         print(
             f"{incident_id} has no log: {investigation.agent} started no process", file=sys.stderr
         )
         return AGENT_FAILED
-    while follow:
+    while follow and not ended:
         ended = is_final((await store.status(incident_id)).status)
-        for line in log.new():
+        for line in log.new(last=ended):
             print(line, flush=True)
-        if ended:
-            break
-        await anyio.sleep(POLL_SECONDS)
+        if not ended:
+            await anyio.sleep(POLL_SECONDS)
     return SUCCESS
 
 
@@ -57,13 +57,19 @@ class _Log:
         """Whether nothing was ever there."""
         return self._seen == 0
 
-    def new(self) -> Iterator[str]:
-        """The complete lines that came since the last call."""
+    def new(self, *, last: bool) -> Iterator[str]:
+        """The complete lines that came since the last call; with `last` also what has no end."""
         for data in self._unseen():
             *lines, self._rest = (self._rest + data).split(b"\n")
             for line in lines:
-                text = line[:MAX_LINE].decode("utf-8", "replace")
-                yield printable(self._redactor.text(text)[0])
+                yield self._shown(line)
+        if last and self._rest:
+            yield self._shown(self._rest)
+            self._rest = b""
+
+    def _shown(self, line: bytes) -> str:
+        text = line[:MAX_LINE].decode("utf-8", "replace")
+        return printable(self._redactor.text(text)[0])
 
     def _unseen(self) -> Iterator[bytes]:
         position = 0

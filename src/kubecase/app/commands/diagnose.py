@@ -90,9 +90,12 @@ def _intakes(source: str, *, quiet: bool) -> "Iterator[tuple[str, Intake | None]
 
 def _case_files(folder: Path) -> tuple[Path, ...]:
     """The cases in `folder`, sorted; none when it is a file or holds recorded objects instead."""
-    if not folder.is_dir():
+    try:
+        if not folder.is_dir():
+            return ()
+    except (OSError, ValueError):
         return ()
-    files = tuple(sorted(folder.glob("*.json")))
+    files = tuple(sorted(path for path in folder.glob("*.json") if path.is_file()))
     return files if files and all(_is_case(path) for path in files) else ()
 
 
@@ -122,6 +125,7 @@ def _trigger(raw: bytes) -> "dict[str, object] | None":
 
 
 def _give(reports: "dict[str, Report]", out: Path | None) -> None:
+    from kubecase.core.errors import KubecaseError
     from kubecase.core.report import report_as_json
 
     if out is None:
@@ -129,7 +133,12 @@ def _give(reports: "dict[str, Report]", out: Path | None) -> None:
         only = next(iter(values.values())) if len(values) == 1 else values
         print(json.dumps(only, indent=2, ensure_ascii=False))
         return
-    out.mkdir(parents=True, exist_ok=True)
-    for name, report in reports.items():
-        text = json.dumps(report_as_json(report), indent=2, ensure_ascii=False)
-        (out / f"{name}.json").write_text(text + "\n", encoding="utf-8", errors="replace")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, report in reports.items():
+            text = json.dumps(report_as_json(report), indent=2, ensure_ascii=False)
+            (out / f"{name}.json").write_text(text + "\n", encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise KubecaseError(
+            f"cannot write reports into {out}: {error.strerror}", hint="Name another --out folder."
+        ) from error

@@ -125,8 +125,12 @@ def cancel(
     """
     from kubecase.app.cancel import cancel_incident
     from kubecase.app.settings import parse_duration
+    from kubecase.core.errors import KubecaseError
 
-    seconds = parse_duration(wait)
+    try:
+        seconds = parse_duration(wait)
+    except ValueError as error:
+        raise KubecaseError(f"--wait {error}", hint="Write it as 60s or 2m.") from None
     outcome = _with_store(
         shared, lambda store, settings: cancel_incident(store, settings, incident, seconds)
     )

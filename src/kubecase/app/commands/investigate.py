@@ -1,6 +1,7 @@
 """`kubecase investigate` and `kubecase demo`: one investigation now, in sight of whoever asked."""
 
 import json as jsonlib
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from kubecase.app.boundary import AGENT_FAILED, INTERRUPTED, OPERATOR, SUCCESS, tell
+from kubecase.app.boundary import (
+    AGENT_FAILED,
+    INTERRUPTED,
+    OPERATOR,
+    SUCCESS,
+    reader_may_leave,
+    tell,
+)
 from kubecase.app.commands.options import DEFAULT, Json, Shared
 from kubecase.app.progress import progress
 
@@ -145,6 +153,15 @@ def _work(
     with progress(quiet) as view:
         session = Session(loaded=loaded, view=view, metrics_port=metrics_port)
         outcomes = anyio.run(session.work, jobs)
+    # What is over is told in full: a second Ctrl-C must not cost the result.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with reader_may_leave():
+        _tell(outcomes, jobs, json=json)
+    return exit_code(outcomes)
+
+
+def _tell(outcomes: "Sequence[Outcome]", jobs: "Sequence[Job]", *, json: bool) -> None:
     if json:
         results = [outcome.result for outcome in outcomes]
         print(jsonlib.dumps(results[0] if len(jobs) == 1 else results, indent=2))
@@ -156,7 +173,9 @@ def _work(
     for outcome in outcomes:
         if outcome.operator_error is not None:
             tell(outcome.operator_error, sys.stderr)
-    return exit_code(outcomes)
+    left_out = len(jobs) - len(outcomes)
+    if left_out:
+        print(f"kubecase: interrupted; {left_out} more faults were left out", file=sys.stderr)
 
 
 def exit_code(outcomes: "Sequence[Outcome]") -> int:
