@@ -5,7 +5,7 @@ import marshal
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import anyio
@@ -15,15 +15,21 @@ from kubecase.core.errors import RuntimeUnavailable
 PROGRAM = Path(__file__).with_name("shim") / "__main__.py"
 SHIM_LOG = "shim.log"
 
-FORKING, STARTED, OUTPUT = b"F", b"S", b"O"
+FORKING, STARTED, OUTPUT, EXIT = b"F", b"S", b"O", b"E"
 CANCEL, HURRY = b"C", b"H"
-"""What the shim says on the socket, and what it is told there: single bytes, repeats allowed."""
+"""What the shim says on the socket, and what it is told there: single bytes, repeats allowed.
+
+After STARTED and EXIT comes the record in question: JSON in one line.
+"""
+
+Message = tuple[bytes, bytes]
+"""What it is, and the record that came with it, if any."""
 
 _CONTROL = 3
 
 
 class Shim:
-    """A running shim. `pidfd` is readable once it has ended."""
+    """A running shim. `pidfd` is readable once it has ended; `is_silent` once it says no more."""
 
     def __init__(self, pid: int, control: socket.socket) -> None:
         self.pid = pid
@@ -31,6 +37,8 @@ class Shim:
         self.status: int | None = None
         self._control = control
         self._requested = False
+        self._said = b""
+        self.is_silent = False
 
     async def send_request(self, request: Mapping[str, object]) -> None:
         """Hand over what to run; a shim that is dead already is found out by `hear`."""
@@ -51,15 +59,36 @@ class Shim:
             with contextlib.suppress(OSError):
                 self._control.send(message)
 
-    async def hear(self) -> bytes:
-        """What the shim has said since; nothing once it has ended."""
-        while True:
+    async def hear(self) -> list[Message]:
+        """What the shim has said since, waited for; nothing once it has ended."""
+        while not (messages := self.overhear()) and not self.is_silent:
+            await anyio.wait_readable(self._control)
+        return messages
+
+    def overhear(self) -> list[Message]:
+        """What the shim has said since, if anything."""
+        if not self.is_silent:
             try:
-                return self._control.recv(4096)
+                said = self._control.recv(65536)
             except BlockingIOError:
-                await anyio.wait_readable(self._control)
+                return []
             except ConnectionResetError:
-                return b""
+                said = b""
+            self._said += said
+            self.is_silent = not said
+        return list(self._messages())
+
+    def _messages(self) -> Iterator[Message]:
+        """Those that are there whole."""
+        while self._said:
+            kind, rest = self._said[:1], self._said[1:]
+            record = b""
+            if kind in {STARTED, EXIT}:
+                record, end, rest = rest.partition(b"\n")
+                if not end:
+                    return
+            self._said = rest
+            yield kind, record
 
     async def wait(self) -> None:
         """Return once the shim has ended, and reap it."""

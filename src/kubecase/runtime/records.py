@@ -1,7 +1,10 @@
 """The run directory: what is placed there before the start, and what the shim leaves."""
 
+import errno
 import json
+import math
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +21,8 @@ from kubecase.runtime.shim.record import write_all, write_record
 PRIVATE = "private"
 REQUEST, STARTED, EXIT = "request", "started", "exit"
 MAX_RECORD = 1 << 20
+NONSENSE = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
+"""What a record raises that the agent wrote in the shim's place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +97,13 @@ def write_exit(run_dir: Path, exit: Exit) -> None:
 
 def read_started(run_dir: Path) -> StartRecord | None:
     """The record of the start; None if there is none, or none that makes sense."""
+    return parse_started(_read(run_dir, STARTED))
+
+
+def parse_started(data: bytes) -> StartRecord | None:
+    """The record of the start as the shim put it; None if it makes no sense."""
     try:
-        record = _read(run_dir, STARTED)
+        record = json.loads(data)
         boot = str(record["boot_id"])
         return StartRecord(
             agent=Process(pid=int(record["pid"]), start=int(record["start"]), boot=boot),
@@ -105,31 +115,59 @@ def read_started(run_dir: Path) -> StartRecord | None:
                 notes=tuple(map(str, record["notes"])),
             ),
         )
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
+    except NONSENSE:
         return None
 
 
 def read_exit(run_dir: Path) -> Exit | None:
     """The record of the end; None if there is none, or none that makes sense."""
+    return parse_exit(_read(run_dir, EXIT))
+
+
+def parse_exit(data: bytes) -> Exit | None:
+    """The record of the end as the shim put it; None if it makes no sense."""
     try:
-        record = _read(run_dir, EXIT)
+        record = json.loads(data)
+        seconds = float(record["seconds"])
         return Exit(
             cause=Cause(record["cause"]),
-            code=record["code"],
-            signal=record["signal"],
-            seconds=float(record["seconds"]),
+            code=_number(record["code"]),
+            signal=_number(record["signal"]),
+            seconds=seconds if math.isfinite(seconds) else 0.0,
             clean=record["clean"] is True,
             leftover=int(record["leftover"]),
-            error=record["error"],
+            error=None if record["error"] is None else str(record["error"]),
         )
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
+    except NONSENSE:
         return None
 
 
-def _read(run_dir: Path, name: str) -> Any:
-    handle = os.open(run_dir / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb") as file:
-        return json.loads(file.read(MAX_RECORD))
+def open_regular(path: Path) -> int:
+    """A handle to read from a file that others may have replaced by anything; never waits.
+
+    Raises OSError, also if it is a link, a pipe, a device or a directory.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return handle
+
+
+def _number(value: object) -> int | None:
+    """A code or a signal, which both fit into a byte."""
+    if value is None or (type(value) is int and 0 <= value <= 255):
+        return value
+    raise ValueError("neither a code nor a signal")
+
+
+def _read(run_dir: Path, name: str) -> bytes:
+    """What the file holds; nothing if there is none, or none that can be read."""
+    try:
+        with open(open_regular(run_dir / name), "rb") as file:
+            return file.read(MAX_RECORD)
+    except OSError:
+        return b""
 
 
 def _write(run_dir: Path, name: str, values: Mapping[str, object]) -> None:

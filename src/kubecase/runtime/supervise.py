@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -34,6 +35,10 @@ NOTES = (
 START_RECORD_SECONDS = 5.0
 POLL_SECONDS = 0.05
 END_SECONDS = 20.0
+TELL_SECONDS = 2.0
+TURN_SECONDS = 0.005
+PORTION_BYTES = 64 * 1024
+PORTION_LINES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +70,14 @@ class ProcessRuntime:
         if stop.is_set():
             return _never_started(run_dir, command)
         shim = launch.launch(self.python, run_dir)
+        supervision = _Supervision(shim=shim, run_dir=run_dir, watcher=watcher)
         try:
             # While the interpreter of the shim starts: what is intended is on record first.
             await anyio.to_thread.run_sync(records.write_request, run_dir, command, request)
-            return await _Supervision(shim=shim, run_dir=run_dir, watcher=watcher).run(
-                request, stop, command
-            )
+            return await supervision.run(request, stop, command)
         finally:
             with anyio.CancelScope(shield=True):
-                await _leave_nothing(shim, run_dir)
+                await supervision.leave_nothing()
 
     def lines(self, run_dir: Path) -> Iterator[bytes]:
         """The stored standard output line by line, without line ends, at most 8 MiB of each."""
@@ -127,12 +131,18 @@ class ProcessRuntime:
 
 @dataclass(slots=True, kw_only=True)
 class _Supervision:
-    """One run as its supervisor sees it."""
+    """One run as its supervisor sees it.
+
+    `started` and `exit` are what the shim said, which the agent cannot change, unlike the files.
+    """
 
     shim: launch.Shim
     run_dir: Path
     watcher: Watcher
     forked: bool = False
+    started: records.StartRecord | None = None
+    exit: Exit | None = None
+    tell_until: float | None = None
 
     async def run(self, request: dict[str, Any], stop: Stop, command: Command) -> Exit:
         await self.shim.send_request(request)
@@ -141,6 +151,7 @@ class _Supervision:
         try:
             await self._follow(tail)
             await self.shim.wait()
+            self._set_last_moment()
             await self._pass_on(tail)
         finally:
             obeying.cancel()
@@ -153,21 +164,65 @@ class _Supervision:
 
     async def _follow(self, tail: Tail) -> None:
         """Listen to the shim until it says no more."""
-        while said := await self.shim.hear():
-            self.forked |= launch.FORKING in said
-            if launch.STARTED in said and (record := records.read_started(self.run_dir)):
-                await self.watcher.started(record.started)
-            if launch.OUTPUT in said:
+        while messages := await self.shim.hear():
+            for message in messages:
+                self._note(*message)
+            kinds = {kind for kind, _ in messages}
+            if launch.STARTED in kinds and self.started is not None:
+                await self.watcher.started(self.started.started)
+            if launch.OUTPUT in kinds:
                 await self._pass_on(tail)
 
+    def _note(self, kind: bytes, record: bytes) -> None:
+        if kind == launch.FORKING:
+            self.forked = True
+        elif kind == launch.STARTED:
+            self.started = records.parse_started(record)
+        elif kind == launch.EXIT:
+            self.exit = records.parse_exit(record)
+            self._set_last_moment()
+
+    def _set_last_moment(self) -> None:
+        """After the end the watcher is told a while longer; all of the output is in the files."""
+        if self.tell_until is None:
+            self.tell_until = time.monotonic() + TELL_SECONDS
+
     async def _pass_on(self, tail: Tail) -> None:
+        """Tell the watcher what is new, in short turns: a flood leaves room for all else."""
+        turn_ends = time.monotonic() + TURN_SECONDS
         while piece := tail.take():
-            self.watcher.output(*piece)
-            # A flood must not keep the loop from everything else.
-            await anyio.sleep(0)
+            stream, data = piece
+            for portion in portions(data):
+                if time.monotonic() >= turn_ends:
+                    await anyio.sleep(0)
+                    for message in self.shim.overhear():
+                        self._note(*message)
+                    if self.tell_until is not None and time.monotonic() >= self.tell_until:
+                        return
+                    turn_ends = time.monotonic() + TURN_SECONDS
+                self.watcher.output(stream, portion)
+
+    async def leave_nothing(self) -> None:
+        """However a run is left: the shim has ended its agent, or is made to."""
+        shim = self.shim
+        if shim.status is None:
+            shim.tell(launch.HURRY)
+            shim.hang_up()
+            with anyio.move_on_after(END_SECONDS):
+                await shim.wait()
+        if shim.status is None:
+            shim.kill()
+            await shim.wait()
+            _lost(self.run_dir, self.started)
+        shim.close()
 
     def _how_it_ended(self, command: Command) -> Exit:
-        if exit := records.read_exit(self.run_dir):
+        exit = self.exit
+        if exit is None and self.shim.status == 0:
+            # It ended well, but could not make itself heard. The record that stands beside a shim
+            # that was killed may be anyone's.
+            exit = records.read_exit(self.run_dir)
+        if exit is not None:
             _forget_empty_log(self.run_dir)
             if exit.cause is Cause.START_ERROR:
                 return _name_program(exit, command)
@@ -177,7 +232,16 @@ class _Supervision:
                 "cannot supervise: the shim ended before it started the agent",
                 hint=f"What it says is in {self.run_dir / launch.SHIM_LOG}.",
             )
-        return _lost(self.run_dir)
+        return _lost(self.run_dir, self.started)
+
+
+def portions(data: bytes) -> Iterator[bytes]:
+    """`data` in parts that a watcher takes quickly: bounded in size, and in lines on average."""
+    for at in range(0, len(data), PORTION_BYTES):
+        part = data[at : at + PORTION_BYTES]
+        step = max(1, len(part) * PORTION_LINES // max(part.count(b"\n"), PORTION_LINES))
+        for begin in range(0, len(part), step):
+            yield part[begin : begin + step]
 
 
 def require_linux() -> None:
@@ -194,23 +258,8 @@ def require_linux() -> None:
         )
 
 
-async def _leave_nothing(shim: launch.Shim, run_dir: Path) -> None:
-    """However a run is left: the shim has ended its agent, or is made to."""
-    if shim.status is None:
-        shim.tell(launch.HURRY)
-        shim.hang_up()
-        with anyio.move_on_after(END_SECONDS):
-            await shim.wait()
-    if shim.status is None:
-        shim.kill()
-        await shim.wait()
-        _lost(run_dir)
-    shim.close()
-
-
-def _lost(run_dir: Path) -> Exit:
-    """The shim died without a record: kill what can be found, and put that on record."""
-    started = records.read_started(run_dir)
+def _lost(run_dir: Path, started: records.StartRecord | None) -> Exit:
+    """The shim died without a last word: kill what can be found, and put that on record."""
     found = kill_session(started.agent) if started else 0
     exit = Exit(
         cause=Cause.LOST,

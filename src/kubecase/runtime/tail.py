@@ -3,10 +3,12 @@
 import os
 from collections import deque
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
 from kubecase.core.ports import Stream
+from kubecase.runtime.records import open_regular
 from kubecase.runtime.shim.capture import STDERR_BIT
 
 PIECE = 256 * 1024
@@ -18,7 +20,8 @@ STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
 class Tail:
     """Follows both streams of a run in the order in which they came, each byte once.
 
-    Files that are not there yet count as empty. To be closed when done.
+    Files that are not there yet count as empty, and so do files that the agent has replaced by
+    something that is none: never an OSError. To be closed when done.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -61,13 +64,12 @@ class Tail:
             self._due.append((STREAMS[bool(entry & STDERR_BIT)], entry & ~STDERR_BIT))
 
     def _read(self, name: Literal["order"] | Stream, count: int) -> bytes:
-        if name not in self._files:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            try:
-                self._files[name] = os.open(self._run_dir / name, flags)
-            except FileNotFoundError:
-                return b""
-        return os.read(self._files[name], count)
+        try:
+            if name not in self._files:
+                self._files[name] = open_regular(self._run_dir / name)
+            return os.read(self._files[name], count)
+        except OSError:
+            return b""
 
 
 def interleaved(run_dir: Path) -> Iterator[bytes]:
@@ -83,14 +85,24 @@ def interleaved(run_dir: Path) -> Iterator[bytes]:
 
 
 def stored_lines(run_dir: Path) -> Iterator[bytes]:
-    """The stored standard output without line ends; of a longer line its first 8 MiB."""
+    """The stored standard output without line ends; of a longer line its first 8 MiB.
+
+    Nothing, and never an OSError, if the agent has replaced the file by something that is none.
+    """
     try:
-        file = open(run_dir / "stdout", "rb")  # noqa: SIM115 - closed below, also when abandoned
-    except FileNotFoundError:
+        handle = open_regular(run_dir / "stdout")
+    except OSError:
         return
-    with file:
-        while line := file.readline(MAX_LINE):
+    with open(handle, "rb") as file:
+        while line := _line(file):
             ended = line.endswith(b"\n")
             yield line[:-1] if ended else line
-            while not ended and (rest := file.readline(MAX_LINE)):
+            while not ended and (rest := _line(file)):
                 ended = rest.endswith(b"\n")
+
+
+def _line(file: BufferedReader) -> bytes:
+    try:
+        return file.readline(MAX_LINE)
+    except OSError:
+        return b""

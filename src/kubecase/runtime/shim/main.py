@@ -22,8 +22,8 @@ from .kernel import (
 )
 from .kill import Family
 from .process import Launch, StartError, start
-from .record import now, write_record
-from .watch import STARTED, Alarm, Watch
+from .record import Reserved, now, to_json, write_all
+from .watch import EXIT, STARTED, Alarm, Watch, say_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class Run:
         self.request = request
         self.alarm = alarm
         self.directory = os.open(request["run_dir"], os.O_RDONLY | os.O_DIRECTORY)
+        # Before the agent can fill the disk, or anything in this directory.
+        self.records = {name: Reserved(self.directory, name) for name in ("started", "exit")}
         self.order = Order(self._create("order"))
         self.captures = [
             Capture(
@@ -100,7 +102,6 @@ class Run:
             self._start(cwd)
             watch = self._watch(cwd)
             self._record_start()
-            watch.say(STARTED)
             watch.run()
             self._end(watch)
         except StartError as error:
@@ -160,9 +161,9 @@ class Run:
 
     def _record_start(self) -> None:
         agent, shim = process_stat(self.family.main), process_stat(os.getpid())
-        write_record(
-            self.directory,
+        self._put_on_record(
             "started",
+            STARTED,
             {
                 "pid": self.family.main,
                 "start": agent.start if agent else 0,
@@ -192,6 +193,7 @@ class Run:
         )
 
     def _not_started(self, error: str) -> None:
+        self.records["started"].close()
         clean = self.family.kill(lambda: time.sleep(0.002))
         self._record_end(
             {
@@ -222,7 +224,26 @@ class Run:
             "streams": streams,
             "at": now(),
         }
-        write_record(self.directory, "exit", {**values, **more})
+        self._put_on_record("exit", EXIT, {**values, **more})
+
+    def _put_on_record(self, name: str, message: bytes, values: "Mapping[str, object]") -> None:
+        """By the socket, where the agent reaches nothing, and by the file for those to come."""
+        say_whole(CONTROL, message + to_json(values).encode() + b"\n")
+        record = self.records[name]
+        try:
+            record.write(values)
+        except OSError as error:
+            _note(f"cannot write the record {name}: {error.strerror}")
+        finally:
+            record.close()
+
+
+def _note(text: str) -> None:
+    """One line for the operator in the log of the shim, if that can be written."""
+    try:
+        write_all(2, f"{text}\n".encode())
+    except OSError:
+        pass
 
 
 def _how(status: int | None) -> tuple[int | None, int | None, str | None]:

@@ -24,9 +24,14 @@ TELL_SECONDS = 0.02
 BUSY_PUMPS = 8
 BUSY_SECONDS = 0.001
 
-STARTED, OUTPUT = b"S", b"O"
+STARTED, OUTPUT, EXIT = b"S", b"O", b"E"
 CANCEL, HURRY = ord("C"), ord("H")
-"""What the shim says on the control socket, and what it is told there: single bytes."""
+"""What the shim says on the control socket, and what it is told there: single bytes.
+
+After STARTED and EXIT comes the record in question: JSON in one line.
+"""
+
+SAY_SECONDS = 5.0
 
 
 class Alarm:
@@ -56,6 +61,20 @@ class Alarm:
                 pass
         except BlockingIOError:
             pass
+
+
+def say_whole(control: int, message: bytes) -> None:
+    """Tell the supervisor, if there is one; one that does not listen is waited for, but bounded."""
+    until = time.monotonic() + SAY_SECONDS
+    poll = select.poll()
+    poll.register(control, select.POLLOUT)
+    while message and poll.poll(max(0.0, until - time.monotonic()) * 1000):
+        try:
+            message = message[os.write(control, message) :]
+        except BlockingIOError:
+            continue
+        except OSError:
+            return
 
 
 class Watch:
