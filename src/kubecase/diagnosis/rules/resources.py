@@ -86,12 +86,11 @@ def _oom_strength(graph: Graph, container: Container, ended: Ending, limit: str)
 
 def _limit_before(graph: Graph, container: Container, limit: str) -> str:
     template = graph.template(graph.root_of(container.pod))
-    specs = (
-        [c for c in (template.get("spec") or {}).get("containers") or [] if isinstance(c, dict)]
-        if isinstance(template.get("spec"), dict)
-        else []
-    )
-    for spec in specs:
+    pod_spec = template.get("spec")
+    containers = pod_spec.get("containers") if isinstance(pod_spec, dict) else None
+    for spec in containers if isinstance(containers, list) else ():
+        if not isinstance(spec, dict):
+            continue
         asked = text(spec, "resources", "limits", "memory")
         if text(spec, "name") == container.name and asked and limit and asked != limit:
             return f" (its template asks for {asked}: something changed it when the pod was made)"
