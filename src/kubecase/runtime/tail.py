@@ -11,7 +11,7 @@ from kubecase.core.ports import Stream
 from kubecase.runtime.records import open_regular
 from kubecase.runtime.shim.capture import STDERR_BIT
 
-PIECE = 256 * 1024
+PIECE = 64 * 1024
 MAX_LINE = 8 * 1024 * 1024
 ENTRY = 4
 STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
@@ -31,7 +31,7 @@ class Tail:
         self._due: deque[tuple[Stream, int]] = deque()
 
     def take(self) -> tuple[Stream, bytes] | None:
-        """The next piece, at most 256 KiB; None if no more has been stored so far."""
+        """The next piece, at most 64 KiB; None if no more has been stored so far."""
         if not self._due:
             self._read_order()
         if not self._due:
