@@ -82,6 +82,9 @@ _ENDS_LINE = re.compile(r"""[ \t]*+(?:$|[\n\r,;&}\])|"'<#\\])""")
 _FLAG = re.compile(r"--?[A-Za-z][\w.-]{0,199}")
 
 
+_SHORT, _REMEMBERED = 200, 4096
+
+
 class Redactor:
     """Masks what must not be read: the `known` values it is given, and what looks like a secret.
 
@@ -91,6 +94,8 @@ class Redactor:
 
     def __init__(self, known: Sequence[str] = ()) -> None:
         self._known = tuple(sorted(set(_forms(known)), key=lambda v: (-len(v), v)))
+        # Names, ids and keys come up a hundred times in one collection.
+        self._short: dict[str, tuple[str, int]] = {}
 
     def __repr__(self) -> str:
         """Without the values."""
@@ -98,6 +103,16 @@ class Redactor:
 
     def text(self, text: str) -> tuple[str, int]:
         """`text` with `[redacted]` for every secret in it, and how many there were."""
+        if len(text) > _SHORT:
+            return self._thoroughly(text)
+        known = self._short.get(text)
+        if known is None:
+            known = self._thoroughly(text)
+            if len(self._short) < _REMEMBERED:
+                self._short[text] = known
+        return known
+
+    def _thoroughly(self, text: str) -> tuple[str, int]:
         total = 0
         for _ in range(_ROUNDS):  # a mask can lay bare what was one word with its surroundings
             text, count = self._once(text)
