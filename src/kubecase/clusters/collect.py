@@ -8,7 +8,7 @@ from typing import Self
 import anyio
 
 from kubecase.clusters.credentials import Credentials, from_kubeconfig
-from kubecase.clusters.trigger import trigger_of
+from kubecase.clusters.trigger import trigger_about
 from kubecase.core.errors import ClusterUnavailable
 from kubecase.core.model import Collection, Fault, Gap
 
@@ -82,7 +82,7 @@ class ClusterCollector:
         from kubecase.clusters.walk import walk  # noqa: PLC0415
 
         origin = f"cluster {fault.cluster}, by GET requests"
-        at, trigger = self._clock(), trigger_of(fault)
+        at, trigger = self._clock(), trigger_about(fault)
         try:
             client = ClusterClient(self._credentials, request_seconds=self._request_seconds)
         except ClusterUnavailable as error:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from kubecase.clusters.trigger import trigger_of
+from kubecase.clusters.trigger import trigger_about
 from kubecase.core.model import Collection, Fault, Gap
 from kubecase.core.ports import Collector
 
@@ -19,7 +19,7 @@ class RecordedCollector:
         """The recording, with the fault as its trigger if it names none."""
         if self._collection.trigger is not None:
             return self._collection
-        return replace(self._collection, trigger=trigger_of(fault))
+        return replace(self._collection, trigger=trigger_about(fault))
 
 
 class NothingCollector:
@@ -31,7 +31,7 @@ class NothingCollector:
     async def collect(self, fault: Fault) -> Collection:
         """The fault as its own trigger, and the gap that nothing else was given."""
         gap = Gap(what="everything else", why="no cluster and no recording was given")
-        return Collection(collected_at=self._clock(), trigger=trigger_of(fault), gaps=(gap,))
+        return Collection(collected_at=self._clock(), trigger=trigger_about(fault), gaps=(gap,))
 
 
 class JoinedCollector:

@@ -24,16 +24,21 @@ def trigger_of(fault: Fault) -> Mapping[str, Any]:
     return as_event(fault)
 
 
+def trigger_about(fault: Fault) -> Mapping[str, Any]:
+    """`trigger_of`, and for an alert also the object that its labels were read as: `resource`.
+
+    An alert names its object by labels, which many things carry; what the fault was taken to be
+    about is settled, and the diagnosis must not settle it otherwise.
+    """
+    trigger = trigger_of(fault)
+    if trigger.get("kind") != "Alert":
+        return trigger
+    return {**trigger, "resource": _named(fault)}
+
+
 def as_event(fault: Fault) -> Mapping[str, Any]:
     """`fault` in the words of a core/v1 Event."""
     resource = fault.resource
-    involved = {
-        "kind": resource.kind,
-        "name": resource.name,
-        "namespace": resource.namespace,
-        "apiVersion": resource.api_version,
-        "uid": resource.uid,
-    }
     when = fault.seen_at.isoformat()
     return {
         "apiVersion": "v1",
@@ -42,7 +47,7 @@ def as_event(fault: Fault) -> Mapping[str, Any]:
             "name": f"{resource.name}.{fault.fingerprint}",
             "namespace": resource.namespace or "default",
         },
-        "involvedObject": {key: value for key, value in involved.items() if value},
+        "involvedObject": _named(fault),
         "reason": fault.reason,
         "message": fault.message,
         "type": "Normal" if fault.severity.rank == 0 else "Warning",
@@ -50,3 +55,16 @@ def as_event(fault: Fault) -> Mapping[str, Any]:
         "lastTimestamp": when,
         "count": 1,
     }
+
+
+def _named(fault: Fault) -> dict[str, str]:
+    """The fault's object as an object reference."""
+    resource = fault.resource
+    named = {
+        "kind": resource.kind,
+        "name": resource.name,
+        "namespace": resource.namespace,
+        "apiVersion": resource.api_version,
+        "uid": resource.uid,
+    }
+    return {key: value for key, value in named.items() if value}

@@ -139,6 +139,8 @@ class Facts:
         self.trigger: Mapping[str, Any] = mapping(collection.trigger)
         self.things = tuple(_things(collection.objects))
         self.gaps = collection.gaps
+        self.event_count = len(collection.events)
+        """How many events were collected; the trigger is not one of them."""
         self.by_key: Mapping[Key, Thing] = {each.key: each for each in self.things}
         self.by_uid = {each.uid: each for each in self.things if each.uid}
         raw = list(collection.events)
@@ -146,6 +148,8 @@ class Facts:
             raw.append(self.trigger)
         self.events = tuple(_happenings(raw))
         self.logs = tuple(_logs(mapping(collection.logs)))
+        self.absent_logs = frozenset(_absent_logs(mapping(collection.logs)))
+        """Keys of the logs that were asked for and could not be had."""
 
     @cached_property
     def _by_kind(self) -> Mapping[str, tuple[Thing, ...]]:
@@ -303,6 +307,12 @@ def _happening(raw: Mapping[str, Any]) -> Happening:
 def _namespace(about: Mapping[str, Any]) -> str:
     # Events on a Node lie in namespace `default`; the Node itself has none.
     return "" if text(about, "kind") in {"Node", "PersistentVolume"} else text(about, "namespace")
+
+
+def _absent_logs(logs: Mapping[str, Any]) -> Iterable[str]:
+    for key, body in logs.items():
+        if isinstance(body, str) and body.lstrip().startswith(_ABSENT_LOGS):
+            yield key
 
 
 def _logs(logs: Mapping[str, Any]) -> Iterable[Log]:

@@ -37,6 +37,21 @@ _LABELS: Mapping[str, tuple[str, ...]] = {
     "name": ("Certificate", "Ingress", "Service", "Namespace", *WORKLOADS),
     "container": (),
 }
+_TELLING = (
+    "deployment",
+    "statefulset",
+    "daemonset",
+    "replicaset",
+    "job_name",
+    "cronjob",
+    "horizontalpodautoscaler",
+    "persistentvolumeclaim",
+    "ingress",
+    "node",
+    "service",
+)
+"""Labels that name an object although none of that name was collected, the surest first."""
+_REFERENCES = ("involvedObject", "regarding", "resource")
 _WEIGHTS = (1.0, 0.97, 0.94, 0.7, 0.66, 0.6)
 _FAR = 0.28
 _TOKEN = re.compile(r"[a-z0-9][a-z0-9./-]{1,300}[a-z0-9]")
@@ -110,7 +125,8 @@ class Scope:
 
     def _focus(self) -> Iterator[Key]:
         trigger = self.facts.trigger
-        for field in ("involvedObject", "regarding", "resource"):
+        fields = ("involvedObject", "regarding") if self._by_labels else _REFERENCES
+        for field in fields:
             named = mapping(trigger, field)
             if named:
                 yield from self._named(
@@ -157,9 +173,29 @@ class Scope:
         # The node is only where it happened if the alert names something that runs there.
         found = [key for key in found if key[0] != "Node"] or found
         found = found or list(self._in_words(namespace))
-        if not found and namespace:
-            found = [("Namespace", "", namespace)]
-        yield from found
+        yield from found or self._not_collected(namespace)
+
+    @property
+    def _by_labels(self) -> bool:
+        """Whether an alert started this: what it is about, its labels say best."""
+        return "alertname" in self.facts.trigger_labels
+
+    def _not_collected(self, namespace: str) -> Iterator[Key]:
+        """What an alert is about when none of it was collected; its namespace if that was."""
+        resource = mapping(self.facts.trigger, "resource")
+        kind, name = text(resource, "kind"), text(resource, "name")
+        is_known = any(thing.namespace == namespace for thing in self.facts.things)
+        if kind and name:
+            yield (kind, text(resource, "namespace"), name)
+        elif not is_known:
+            labels = self.facts.trigger_labels
+            label = next((each for each in _TELLING if labels.get(each)), "")
+            if label:
+                place = "" if label == "node" else namespace
+                yield (_LABELS[label][0], place, labels[label])
+                return
+        if namespace and (is_known or not (kind and name)):
+            yield ("Namespace", "", namespace)
 
     def _in_words(self, namespace: str) -> Iterator[Key]:
         """The objects that the words of the alert name."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from kubecase.core.model import Gap
 from kubecase.core.report import Evidence, Hypothesis, Report
 from kubecase.diagnosis.facts import Key, Thing, kept, title
 from kubecase.diagnosis.finding import Finding, describe, kubectl, previous_log
@@ -10,15 +11,23 @@ from kubecase.diagnosis.graph import WORKLOADS, Graph
 from kubecase.diagnosis.pods import Pod
 from kubecase.diagnosis.rank import LEAST, Ranked, is_over
 from kubecase.diagnosis.scope import Scope
+from kubecase.diagnosis.steps import despite_silence, fitting, silence
 from kubecase.diagnosis.values import number, text
 
 _MOST = 5
+_MISSING = 3
 _WORTH_TELLING = 0.12
 _ALWAYS_ON = re.compile(r"^(?:Watchdog|InfoInhibitor|DeadMansSwitch)$", re.IGNORECASE)
 
 
 def report(graph: Graph, scope: Scope, found: Iterable[Ranked]) -> Report:
-    """The report: causes best first, or why none is named."""
+    """The report: causes best first, or why none is named, with steps that can be taken."""
+    gap = silence(graph.facts)
+    made = _report(graph, scope, found, is_silent=gap is not None)
+    return despite_silence(made, gap) if gap is not None else made
+
+
+def _report(graph: Graph, scope: Scope, found: Iterable[Ranked], *, is_silent: bool) -> Report:
     worth = [each for each in found if each.confidence >= _WORTH_TELLING]
     if _is_always_on(scope):
         return _nothing(
@@ -26,17 +35,18 @@ def report(graph: Graph, scope: Scope, found: Iterable[Ranked]) -> Report:
         )
     if worth and worth[0].confidence >= LEAST:
         best = worth[0]
-        hypotheses = tuple(_hypothesis(each) for each in worth[:_MOST])
-        return Report(summary=_summary(scope, best.finding, hypotheses), hypotheses=hypotheses)
+        hypotheses = tuple(_hypothesis(graph, each) for each in worth[:_MOST])
+        summary = _summary(scope, best.finding, hypotheses, is_silent=is_silent)
+        return Report(summary=summary, hypotheses=hypotheses)
     sick = _sick(graph, scope)
     if not sick:
         return _nothing(scope, worth, _why_fine(graph, scope))
-    return _unknown(graph, scope, worth, sick)
+    return _unknown(graph, scope, worth, sick, is_silent=is_silent)
 
 
-def _hypothesis(each: Ranked) -> Hypothesis:
+def _hypothesis(graph: Graph, each: Ranked) -> Hypothesis:
     finding = each.finding
-    return Hypothesis(
+    made = Hypothesis(
         category=finding.category,
         root_cause=finding.sentence,
         culprit=finding.culprit,
@@ -44,9 +54,12 @@ def _hypothesis(each: Ranked) -> Hypothesis:
         evidence=finding.evidence,
         next_steps=finding.steps[:4],
     )
+    return fitting(graph.facts, made)
 
 
-def _summary(scope: Scope, best: Finding, hypotheses: tuple[Hypothesis, ...]) -> str:
+def _summary(
+    scope: Scope, best: Finding, hypotheses: tuple[Hypothesis, ...], *, is_silent: bool
+) -> str:
     sentences = []
     if scope.focus:
         sentences.append(f"This incident is about {title(scope.focus[0])}.")
@@ -57,9 +70,10 @@ def _summary(scope: Scope, best: Finding, hypotheses: tuple[Hypothesis, ...]) ->
             f"It shows in {len(hit)} pods: {', '.join(hit[:3])}"
             f"{' and more' if len(hit) > 3 else ''}."
         )
-    if best.steps:
-        sentences.append(f"Look next at: {best.steps[0]}.")
-    else:
+    steps = hypotheses[0].next_steps
+    if steps and not is_silent:
+        sentences.append(f"Look next at: {steps[0]}.")
+    elif not is_silent:
         sentences.append(f"Confidence {hypotheses[0].confidence:.0%}.")
     return " ".join(sentences)
 
@@ -84,7 +98,7 @@ def _nothing(scope: Scope, worth: list[Ranked], why: str) -> Report:
         next_steps=(),
     )
     others = tuple(
-        _hypothesis(Ranked(each.finding, min(each.confidence, 0.25)))
+        _hypothesis(scope.graph, Ranked(each.finding, min(each.confidence, 0.25)))
         for each in worth[: _MOST - 1]
         if each.finding.category != "none.no_fault"
     )
@@ -172,36 +186,40 @@ def _is_short(graph: Graph, thing: Thing) -> bool:
     )
 
 
-def _unknown(graph: Graph, scope: Scope, worth: list[Ranked], sick: list[Key]) -> Report:
+def _unknown(
+    graph: Graph, scope: Scope, worth: list[Ranked], sick: list[Key], *, is_silent: bool
+) -> Report:
     missing, steps, quotes = _missing(graph, sick)
-    sentence = (
-        f"The cause of the trouble of {title(sick[0])} cannot be named from what was "
-        "collected: insufficient evidence; "
-        f"missing: {'; '.join(missing)}."
-    )
-    best = Hypothesis(
+    about = f"No cause found for {title(sick[0])}: not enough evidence"
+    made = Hypothesis(
         category="unknown.insufficient_evidence",
-        root_cause=sentence,
+        root_cause=about,
         culprit=None,
         confidence=0.3,
         evidence=kept(*quotes, scope.facts.trigger_quote())[:5],
         next_steps=tuple(steps)[:4],
     )
+    best = fitting(graph.facts, made)
     others = tuple(
-        _hypothesis(Ranked(each.finding, min(each.confidence, 0.25)))
+        _hypothesis(graph, Ranked(each.finding, min(each.confidence, 0.25)))
         for each in worth[: _MOST - 1]
         if each.finding.category != best.category
     )
-    looked = (
-        f"{len(graph.facts.things)} objects, {len(graph.facts.events)} events and "
-        f"{len(graph.facts.logs)} logs"
-    )
-    summary = f"{sentence} Looked at {looked}. Run next: {steps[0]}."
-    return Report(summary=summary, hypotheses=(best, *others))
+    if is_silent:
+        return Report(summary=f"{about}.", hypotheses=(best, *others))
+    facts = graph.facts
+    objects, events = _counted(len(facts.things), "object"), _counted(facts.event_count, "event")
+    looked = f"{objects}, {events} and {_counted(len(facts.logs), 'log')}"
+    sentences = (f"{about} in {looked}.", *missing, f"Run next: {best.next_steps[0]}.")
+    return Report(summary=" ".join(sentences), hypotheses=(best, *others))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _missing(graph: Graph, sick: list[Key]) -> tuple[list[str], list[str], list[Evidence | None]]:
-    """What is not there, which commands would tell, and what is there."""
+    """What is not there, in at most three sentences; which commands would tell; what is there."""
     key = sick[0]
     missing: list[str] = []
     steps: list[str] = []
@@ -215,24 +233,33 @@ def _missing(graph: Graph, sick: list[Key]) -> tuple[list[str], list[str], list[
             ended = container.ending
             if ended is not None and ended.reason == "ContainerStatusUnknown":
                 missing.append(
-                    f"the real end of container {container.name} "
-                    f"(ContainerStatusUnknown, its exit code {ended.code} is a "
-                    "placeholder)"
+                    f"How container {container.name} really ended is not known "
+                    f"(ContainerStatusUnknown, its exit code {ended.code} is a placeholder)."
                 )
             elif ended is not None and ended.code == 137:
                 missing.append(
-                    f"who killed container {container.name} (exit code 137, SIGKILL, "
-                    "without OOMKilled or a probe)"
+                    f"What killed container {container.name} is not known (exit code 137, "
+                    "SIGKILL, without OOMKilled or a probe)."
                 )
             if not container.logs:
-                missing.append(f"a log of container {container.name} (empty or not available)")
+                missing.append(f"The log of container {container.name} is empty or missing.")
                 steps.append(previous_log(pod, container.name))
         quotes += [e.quote() for e in pod.events()[:2] if e.warning]
     elif graph.facts.by_key.get(key) is None:
-        missing.append(f"{title(key)} itself (it is gone or was not collected)")
+        missing.append(f"{title(key)} itself is gone or was not collected.")
     if not graph.facts.events_of(key):
-        missing.append("events about it (expired or not collected)")
-    missing += [f"{gap.what}: {gap.why}" for gap in graph.facts.gaps[:3]]
+        missing.append("There are no events about it (expired or not collected).")
+    gaps = [_sentence(gap) for gap in graph.facts.gaps]
+    # What is known about why a thing is missing says more than that it is.
+    kept_back = missing[: _MISSING - len(gaps[:2])] + gaps
     steps.append(describe(key))
     steps.append(f"{kubectl('get', key[1])} events --sort-by=.lastTimestamp")
-    return missing[:5] or ["a sign that names a cause"], steps, quotes
+    said = kept_back or ["Nothing collected names a cause."]
+    return list(dict.fromkeys(said))[:_MISSING], steps, quotes
+
+
+def _sentence(gap: Gap) -> str:
+    """A gap in a sentence of its own."""
+    what, why = (" ".join(each.split()).rstrip(".") for each in (gap.what, gap.why))
+    said = why if what == "everything else" else f"{what}: {why}"
+    return f"{said[:1].upper()}{said[1:300]}."

@@ -7,8 +7,10 @@ from kubecase.diagnosis.rules import (
     controlplane,
     crashes,
     dependencies,
+    excerpts,
     hooks,
     image,
+    messages,
     network,
     nodes,
     probes,
@@ -43,5 +45,7 @@ RULES: tuple[Rule, ...] = (
     autoscaling.rule,
     tls.rule,
     controlplane.rule,
+    excerpts.rule,
+    messages.rule,
 )
 """Every rule; their order does not matter."""

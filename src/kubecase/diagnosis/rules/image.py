@@ -315,3 +315,36 @@ def registry(image: str) -> str:
     first, slash, _ = image.partition("/")
     is_host = slash and ("." in first or ":" in first or first == "localhost")
     return first if is_host else "docker.io"
+
+
+_PULL = re.compile(
+    r"pull(?:ing)? image|ImagePullBackOff|ErrImagePull|InvalidImageName|ErrImageNeverPull|"
+    r"pull policy of Never|failed to resolve reference|manifest (?:for|unknown)|"
+    r"pull access denied|invalid reference format",
+    re.IGNORECASE,
+)
+
+
+def judged_by_words(said: str) -> tuple[str, str, bool] | None:
+    """Category, reason, and whether the words are plain, from a message alone about a pull.
+
+    `None` if the message is about something else.
+    """
+    if not _PULL.search(said) or "Successfully pulled" in said:
+        return None
+    if re.search(r"InvalidImageName|invalid reference format", said):
+        return "image.invalid_reference", "its image reference cannot be parsed", True
+    if re.search(r"ErrImageNeverPull|pull policy of Never", said):
+        return "image.never_pull", "its image is not on the node and may not be pulled", True
+    if _PLATFORM.search(said):
+        return "image.arch_mismatch", "its image has no build for the node's platform", True
+    if _RATE.search(said):
+        return "image.rate_limited", "the registry's pull rate limit is reached", True
+    if _AUTH.search(said) and not _AMBIGUOUS.search(said):
+        return "image.auth_failed", "the registry refuses the credentials", True
+    if _NOT_FOUND.search(said) and not re.search(r"no such host|x509", said):
+        plain = not _AMBIGUOUS.search(said)
+        return "image.not_found", "the registry does not know its image", plain
+    if re.search(r"no such host|timeout|refused|x509|\b50[0234]\b|EOF|dial tcp", said):
+        return "image.registry_unreachable", "the registry cannot be used", True
+    return "image.not_found", "its image cannot be pulled, and why was not recorded", False

@@ -1,5 +1,7 @@
 """The reasons for which nodes refuse a pod: room, labels, company, ports."""
 
+import re
+
 from kubecase.core.report import Evidence
 from kubecase.diagnosis.facts import Key, title
 from kubecase.diagnosis.finding import Finding, kubectl
@@ -160,3 +162,43 @@ def host_port(graph: Graph, verdict: Verdict) -> Finding:
         holders[0].thing.states("ports.hostPort", first) if holders else None,
         steps=("kubectl get pods -A -o wide",),
     )
+
+
+_BARE = (
+    (r"unbound immediate PersistentVolumeClaims", "storage.pvc_unbound", "a claim is not bound"),
+    (r"volume node affinity conflict", "storage.zone_conflict",
+     "its volume is bound to a node or zone that it cannot use"),
+    (r"Insufficient |Too many pods", "scheduling.insufficient_resources",
+     "no node has enough free resources"),
+    (r"free ports", "scheduling.host_port", "its host port is taken"),
+    (r"untolerated taint \{node\.kubernetes\.io/(?:not-ready|unreachable)", "node.not_ready",
+     "its nodes are not ready"),
+    (r"untolerated taint|that the pod didn't tolerate", "scheduling.taint",
+     "it does not tolerate a taint"),
+    (r"node affinity/selector|node selector", "scheduling.node_affinity",
+     "its node selector or affinity matches no node"),
+    (r"pod affinity|pod anti-affinity|anti-affinity rules|topology spread",
+     "scheduling.pod_affinity", "its pod affinity or topology spread cannot be met"),
+    (r"unschedulable", "scheduling.node_unschedulable", "its nodes are cordoned"),
+)  # fmt: skip
+
+
+def judged_by_scheduler(said: str) -> tuple[str, str, bool] | None:
+    """Category, reason and certainty from the scheduler's message alone, else `None`.
+
+    Of several reasons that counts which keeps most nodes away, the control plane's aside.
+    """
+    head, found_, body = said.partition("nodes are available: ")
+    if not found_ or len(head) > 200:
+        return None
+    body = re.split(r"\.? (?:no new claims|preemption:)", body[:4000], maxsplit=1)[0]
+    best: tuple[int, str, str] | None = None
+    for part in re.split(r", (?=\d{1,5} )", body):
+        counted = re.match(r"\d{1,5}(?= )", part)
+        count = int(counted[0]) if counted else 0
+        if re.search(r"node-role\.kubernetes\.io/(?:control-plane|master)", part):
+            continue
+        meant = next(((c, w) for p, c, w in _BARE if re.search(p, part)), None)
+        if meant is not None and (best is None or count > best[0]):
+            best = (count, *meant)
+    return None if best is None else (best[1], f"it cannot be scheduled, {best[2]}", True)
