@@ -267,9 +267,7 @@ def test_a_cluster_that_gives_no_answer_is_said_first(message: str) -> None:
     """A dead cluster is the first thing said, and the first steps find out why it is dead."""
     report = silent(event(message, "PodCrash"))
 
-    assert report.summary.startswith(
-        "The cluster gave no answer: cannot be reached: connection refused. "
-    )
+    assert report.summary.startswith("The cluster cannot be reached: connection refused. ")
     assert report.best
     assert report.best.next_steps[0] == "kubectl config view --minify"
     assert not all("describe" in step for step in report.best.next_steps)
@@ -286,3 +284,17 @@ def test_a_cluster_that_answered_in_part_is_not_called_silent() -> None:
     )
 
     assert diagnose(made).summary.startswith("No cause found for Pod shop/api-0")
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("no answer within 5 s", "The cluster gave no answer within 5 s. "),
+        ("the cluster gives no answer", "The cluster gives no answer. "),
+    ],
+)
+def test_a_silent_cluster_is_spoken_of_in_a_sentence(why: str, said: str) -> None:
+    """However the silence was noticed, the first sentence is one that a person would say."""
+    made = Collection(collected_at=NOW, trigger=event("x"), gaps=(Gap(what="Pod", why=why),))
+
+    assert diagnose(made).summary.startswith(said)

@@ -8,7 +8,7 @@ from kubecase.core.report import Hypothesis, Report
 from kubecase.diagnosis.facts import Facts
 
 _PREVIOUS = re.compile(r"kubectl(?: -n (\S+))? logs (\S+) -c (\S+) --previous")
-_SILENT = re.compile(r"cannot be reached|gives no answer|no answer within")
+_SILENT = re.compile(r"(?:the cluster )?(?:cannot be reached|gives no answer|no answer within)")
 _TRY_FIRST = ("kubectl config view --minify", "kubectl get --raw /readyz --request-timeout=5s")
 _MOST = 4
 
@@ -36,14 +36,17 @@ def silence(facts: Facts) -> Gap | None:
     """The gap that says that the cluster gave no answer at all, if that is how it was."""
     if facts.things or facts.event_count:
         return None
-    return next((gap for gap in facts.gaps if _SILENT.search(gap.why)), None)
+    return next((gap for gap in facts.gaps if _SILENT.match(gap.why)), None)
 
 
 def despite_silence(made: Report, gap: Gap) -> Report:
     """`made` for a cluster that gave no answer: that is said first and looked into first."""
-    why = " ".join(gap.why.split()).rstrip(".")[:200]
-    first = f"The cluster gave no answer: {why}."
     best, *others = made.hypotheses
     steps = (*_TRY_FIRST, *best.next_steps)[:_MOST]
     best = replace(best, next_steps=steps)
-    return Report(summary=f"{first} {made.summary}", hypotheses=(best, *others))
+    return Report(summary=f"{_said(gap)} {made.summary}", hypotheses=(best, *others))
+
+
+def _said(gap: Gap) -> str:
+    why = " ".join(gap.why.split()).rstrip(".")[:200].removeprefix("the cluster ")
+    return f"The cluster gave {why}." if why.startswith("no ") else f"The cluster {why}."

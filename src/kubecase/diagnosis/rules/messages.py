@@ -88,15 +88,18 @@ _MESSAGES = (
 def rule(graph: Graph) -> Iterator[Finding]:
     """Findings for what events and the alert say about objects that were not collected."""
     facts = graph.facts
+    events = [e for e in facts.events if e.about[2] and e.about not in facts.by_key]
+    if not events and not facts.is_alert:
+        return
     scope = Scope(graph)
-    for event in facts.events:
-        if event.about in facts.by_key or not event.about[2]:
-            continue
+    for event in events:
         if facts.things and event.about not in scope.focus:
             continue
         yield from _judge(event.about, f"event:{event.reason}", (event.message, event.reason))
     focus = scope.focus[0] if scope.focus else None
-    if facts.is_alert and focus is not None and focus not in facts.by_key:
+    if focus is None or focus in facts.by_key or (facts.things and focus[0] == "Namespace"):
+        return
+    if facts.is_alert:
         notes = pairs(facts.trigger, "annotations")
         told = (
             notes.get("description", ""),
