@@ -36,8 +36,8 @@ def briefed(
     incident: Incident | None = None, collection: Collection | None = None, **changes: Any
 ) -> Briefing:
     values: dict[str, Any] = {
-        "workspace": "/work/incident", "deadline": after(602), "home": "/work/incident/home",
-        "path": "/usr/bin:/bin", "tmpdir": "/work/incident/tmp", "agent_name": "claude",
+        "workspace": "/srv/incident", "deadline": after(602), "home": "/srv/incident/home",
+        "path": "/usr/bin:/bin", "tmpdir": "/srv/incident/tmp", "agent_name": "claude",
         "permissions": None, "skills": ["kubernetes-triage"],
     }  # fmt: skip
     findings = changes.pop("findings", FINDINGS)
@@ -117,15 +117,15 @@ def test_the_environment_is_exactly_the_agreed_one() -> None:
     """Ten variables, read-only mode always among them, and none of ours (req 5.6, 5.8)."""
     assert briefed().environment == {
         "INCIDENT_ID": ID,
-        "INCIDENT_WORKSPACE": "/work/incident",
+        "INCIDENT_WORKSPACE": "/srv/incident",
         "KUBERNETES_CLUSTER": "dev",
         "KUBERNETES_NAMESPACE": "signing",
         "CLAUDE_READ_ONLY_MODE": "true",
         "KUBECASE_DEADLINE": "2026-03-04T11:39:20+00:00",
         "PATH": "/usr/bin:/bin",
-        "HOME": "/work/incident/home",
+        "HOME": "/srv/incident/home",
         "LANG": "C.UTF-8",
-        "TMPDIR": "/work/incident/tmp",
+        "TMPDIR": "/srv/incident/tmp",
     }
 
 
