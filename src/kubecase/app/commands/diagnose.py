@@ -107,21 +107,14 @@ def _is_case(path: Path) -> bool:
 
 def _alone(fault: "FaultInput") -> "Collection":
     """What a fault without recorded facts says by itself."""
+    from kubecase.clusters.trigger import trigger_about
     from kubecase.core.model import Collection, Gap
 
     return Collection(
         collected_at=fault.fault.seen_at,
-        trigger=_trigger(fault.fault.raw),
+        trigger=trigger_about(fault.fault),
         gaps=(Gap(what="objects, events and logs", why="the input holds the fault alone"),),
     )
-
-
-def _trigger(raw: bytes) -> "dict[str, object] | None":
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _give(reports: "dict[str, Report]", out: Path | None) -> None:
