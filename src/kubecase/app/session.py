@@ -91,7 +91,7 @@ def jobs_for(
         Job(
             fault=fault,
             collector=_collector(fault, live),
-            recognised=f"{target} is {_an(intake.form)}{count}{notes}",
+            recognised=f"{target} is {an(intake.form)}{count}{notes}",
         )
         for fault in intake.faults
     )
@@ -149,7 +149,8 @@ def _object_job(
     )
 
 
-def _an(form: str) -> str:
+def an(form: str) -> str:
+    """`form` with its article."""
     return f"an {form}" if form[0] in "aeiouAEIOU" else f"a {form}"
 
 

@@ -67,7 +67,7 @@ def diagnose(
 def _intakes(source: str, *, quiet: bool) -> "Iterator[tuple[str, Intake | None]]":
     """Each input by name; None for one of a folder of cases that cannot be taken (it is told)."""
     from kubecase.app.boundary import tell
-    from kubecase.app.session import MAX_STDIN
+    from kubecase.app.session import MAX_STDIN, an
     from kubecase.app.wiring import now
     from kubecase.channels.sources.file import load_intake
     from kubecase.core.errors import FaultRejected
@@ -84,7 +84,7 @@ def _intakes(source: str, *, quiet: bool) -> "Iterator[tuple[str, Intake | None]
     what = sys.stdin.buffer.read(MAX_STDIN + 1) if source == "-" else source
     intake = load_intake(what, now=now(), cluster_default="default")
     if not quiet:
-        print(f"kubecase: {source} is a {intake.form}", file=sys.stderr)
+        print(f"kubecase: {source} is {an(intake.form)}", file=sys.stderr)
     yield ("stdin" if source == "-" else Path(source).stem), intake
 
 
