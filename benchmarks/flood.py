@@ -111,7 +111,7 @@ async def supervised(folder: Path, size: int, log_bytes: int) -> tuple[float, Co
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mib", type=int, default=256)
+    parser.add_argument("--mib", type=int, default=1024)
     size = parser.parse_args().mib * MIB
     with tempfile.TemporaryDirectory(prefix="kubecase-bench-") as name:
         folder = Path(name)
