@@ -15,7 +15,7 @@ from kubecase.core.model import Investigation
 from kubecase.core.report import Report, report_from_json
 from kubecase.service.case import AGENT_JSON, AGENT_LOG, REPORT, RESERVE, Case, tell_error
 from kubecase.service.report import FinalReport, machine_part, plain_reports, render
-from kubecase.store import Changes
+from kubecase.store import Changes, duration
 from kubecase.workspace import (
     CollectionBudget,
     Workspace,
@@ -288,7 +288,7 @@ class Conclusion:
             attempt=final.attempt,
             status=final.status,
             reason=final.reason,
-            duration=duration(final),
+            duration=duration(final, investigator.clock()),
         )
 
     async def _persistently(self, write: Callable[[], Awaitable[object]]) -> None:
@@ -367,10 +367,3 @@ def _encoded(text: str) -> bytes:
 
 def _places(folder: Path) -> dict[str, Path]:
     return {kind: folder / name for kind, name in REPORT_NAMES.items()}
-
-
-def duration(investigation: Investigation) -> float:
-    """Seconds from the start of the agent, or of the attempt if none was started, to the end."""
-    begun = investigation.started_at or investigation.created_at
-    ended = investigation.ended_at or begun
-    return max(0.0, (ended - begun).total_seconds())
