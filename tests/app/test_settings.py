@@ -68,7 +68,8 @@ def test_without_any_settings_the_promised_defaults_hold(desk: Desk) -> None:
         for key in (
             "agent", "max_duration_minutes", "graceful_shutdown_seconds",
             "workspace_retention_hours", "read_only_mode", "idle_timeout", "max_output", "max_disk",
-            "isolation", "isolation_min", "require_report", "cleanup_policy", "retries", "fallback",
+            "isolation", "isolation_min", "require_report", "cleanup_policy", "min_free_space",
+            "gc_interval", "retries", "fallback",
             "allow_write_capable_credential", "metrics_enabled", "structured_logging", "log_level",
         )
     } == {
@@ -80,6 +81,8 @@ def test_without_any_settings_the_promised_defaults_hold(desk: Desk) -> None:
         "idle_timeout": ("5m", "default"),
         "max_output": ("64MiB", "default"),
         "max_disk": ("1GiB", "default"),
+        "min_free_space": ("1GiB", "default"),
+        "gc_interval": ("1h", "default"),
         "isolation": ("auto", "default"),
         "isolation_min": ("process", "default"),
         "require_report": ("true", "default"),
@@ -155,6 +158,8 @@ ENVIRONMENT = {
     "AGENT_RUNTIME_IDLE_TIMEOUT": ("off", "idle_timeout_seconds", None),
     "AGENT_RUNTIME_MAX_OUTPUT": ("500MB", "max_output_bytes", 500_000_000),
     "AGENT_RUNTIME_MAX_DISK": ("1048576", "max_disk_bytes", 1048576),
+    "AGENT_RUNTIME_MIN_FREE_SPACE": ("Off", "min_free_bytes", None),
+    "AGENT_RUNTIME_GC_INTERVAL": ("90s", "gc_interval_seconds", 90.0),
     "AGENT_RUNTIME_ISOLATION": ("Process", "isolation", "process"),
     "AGENT_RUNTIME_ISOLATION_MIN": ("landlock", "isolation_min", "landlock"),
     "AGENT_RUNTIME_AGENT_USER": ("agent", "agent_user", "agent"),
@@ -278,6 +283,9 @@ retries: 3
         ("workspace_retention_hours: -1", "cannot be negative"),
         ("idle_timeout: 0", "or `off`"),
         ("max_output: 0", "more than zero"),
+        ("min_free_space: 0", "or `off`"),
+        ("min_free_space: lots", "is not a size"),
+        ("gc_interval: 0s", "or `off`"),
         ("max_output: 5 parsecs", "is not a size"),
         ("max_disk: -1GiB", "cannot be negative"),
         ("retries: -1", "from 0 to 10"),

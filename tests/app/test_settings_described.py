@@ -30,6 +30,8 @@ TABLE = {  # the settings table of docs/requirements.md
     "agent_user": "AGENT_RUNTIME_AGENT_USER",
     "require_report": "AGENT_RUNTIME_REQUIRE_REPORT",
     "cleanup_policy": "AGENT_RUNTIME_CLEANUP_POLICY",
+    "min_free_space": "AGENT_RUNTIME_MIN_FREE_SPACE",
+    "gc_interval": "AGENT_RUNTIME_GC_INTERVAL",
     "retries": "AGENT_RUNTIME_RETRIES",
     "fallback": None,
     "allow_write_capable_credential": "AGENT_RUNTIME_ALLOW_WRITE_CAPABLE",

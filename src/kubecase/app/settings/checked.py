@@ -135,6 +135,8 @@ class _Settings:
             agent_user=section.agent_user,
             require_report=section.require_report,
             cleanup_policy=section.cleanup_policy,
+            min_free_bytes=section.min_free_space,
+            gc_interval_seconds=section.gc_interval,
             retries=section.retries,
             fallback=tuple(section.fallback),
             allow_write_capable_credential=section.allow_write_capable_credential,

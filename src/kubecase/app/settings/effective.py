@@ -17,8 +17,13 @@ _DURATIONS = {
     "max_duration_minutes": "max_duration_seconds",
     "graceful_shutdown_seconds": "graceful_shutdown_seconds",
     "idle_timeout": "idle_timeout_seconds",
+    "gc_interval": "gc_interval_seconds",
 }
-_SIZES = {"max_output": "max_output_bytes", "max_disk": "max_disk_bytes"}
+_SIZES = {
+    "max_output": "max_output_bytes",
+    "max_disk": "max_disk_bytes",
+    "min_free_space": "min_free_bytes",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +73,8 @@ def _runtime_value(loaded: Loaded, key: str) -> str:
         seconds = getattr(runtime, _DURATIONS[key])
         return "off" if seconds is None else format_duration(seconds)
     if key in _SIZES:
-        return format_size(getattr(runtime, _SIZES[key]))
+        size = getattr(runtime, _SIZES[key])
+        return "off" if size is None else format_size(size)
     return _text(getattr(runtime, key))
 
 

@@ -57,6 +57,15 @@ def _size(value: Any) -> int:
     return size
 
 
+def _size_or_off(value: Any) -> int | None:
+    if isinstance(value, str) and value.strip().lower() == "off":
+        return None
+    size = parse_size(value)
+    if size == 0:
+        raise ValueError("must be more than zero (or `off`)")
+    return size
+
+
 def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -223,6 +232,18 @@ Size = Annotated[
             {"type": "string", "pattern": SIZE_PATTERN},
         ],
         "x-type": "size",
+    }),
+]  # fmt: skip
+SizeOrOff = Annotated[
+    int | None,
+    BeforeValidator(_size_or_off),
+    WithJsonSchema({
+        "anyOf": [
+            {"type": "integer", "exclusiveMinimum": 0},
+            {"type": "string", "pattern": SIZE_PATTERN},
+            {"const": "off"},
+        ],
+        "x-type": "size or `off`",
     }),
 ]  # fmt: skip
 NAME_PATTERN = "[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"

@@ -25,6 +25,7 @@ from kubecase.app.settings.kinds import (
     SecondsOrOff,
     Secret,
     Size,
+    SizeOrOff,
     Text,
     Texts,
     User,
@@ -151,6 +152,19 @@ class AgentRuntimeSection(Section):
         "delete_after_retention", "What becomes of the workspace of an ended investigation.",
         "AGENT_RUNTIME_CLEANUP_POLICY",
     )  # fmt: skip
+    min_free_space: SizeOrOff = option(
+        "1GiB",
+        "How much is to stay free on the disk of `workspace_root`. Below it, garbage collection "
+        "takes finished workspaces before their retention is over, in the order in which they "
+        "ended, as far as the cleanup policy lets them go at all; `off` for never.",
+        "AGENT_RUNTIME_MIN_FREE_SPACE",
+    )
+    gc_interval: SecondsOrOff = option(
+        "1h",
+        "How long garbage collection rests between two passes of its loop (`kubecase gc --watch`); "
+        "`off` for no loop. `kubecase gc` makes one pass at any time.",
+        "AGENT_RUNTIME_GC_INTERVAL",
+    )
     retries: Annotated[Whole, between(0, 10)] = option(
         2, "How many further attempts follow a failure that may pass (rate limit, 5xx, network).",
         "AGENT_RUNTIME_RETRIES",

@@ -46,8 +46,8 @@ class Skill:
 class AgentRuntimeSettings:
     """Section `agent_runtime`. `None` means: not set, so the agent or the host decides.
 
-    `agent_command` is an argv list, never a shell string. `idle_timeout_seconds` is `None` for no
-    such limit. `skills_source` is `None` for the skills that are shipped; `skills` empty means all
+    `agent_command` is an argv list, never a shell string. `idle_timeout_seconds`,
+    `min_free_bytes` and `gc_interval_seconds` are `None` for `off`. `skills_source` is `None` for the skills that are shipped; `skills` empty means all
     that the source has. `allowed_tools` is `None` for the adapter's own.
     """
 
@@ -65,6 +65,8 @@ class AgentRuntimeSettings:
     agent_user: str | None
     require_report: bool
     cleanup_policy: CleanupPolicyName
+    min_free_bytes: int | None
+    gc_interval_seconds: float | None
     retries: int
     fallback: tuple[str, ...]
     allow_write_capable_credential: bool
