@@ -8,6 +8,7 @@ file other than the record and its lock, and any SQL for another room to run.
 
 from kubecase.store.migrate import downgrade
 from kubecase.store.owner import Owner, owner_is_alive
+from kubecase.store.reading import End
 from kubecase.store.schema import OpenedBy
 from kubecase.store.store import Store, utc_now
 from kubecase.store.values import (
@@ -31,6 +32,7 @@ __all__ = [
     "CancelOutcome",
     "CancelRequested",
     "Changes",
+    "End",
     "IncidentBusy",
     "OpenedBy",
     "Owner",

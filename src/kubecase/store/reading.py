@@ -1,7 +1,8 @@
 """The questions that the store answers. Each takes a connection and changes nothing."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -169,6 +170,31 @@ async def ended_before(connection: AsyncConnection, moment: datetime) -> tuple[I
     )
     found = await connection.execute(query)
     return tuple(rows.investigation_of(row) for row in found.mappings())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """Where one attempt stands, and since when it has ended; no more than retention asks for."""
+
+    status: Status
+    ended_at: datetime | None
+
+
+async def ends(
+    connection: AsyncConnection, attempts: Collection[tuple[IncidentId, int]]
+) -> Mapping[tuple[IncidentId, int], End]:
+    """Where each of `attempts` stands; those that are not on record are left out."""
+    columns = investigation.c
+    # By the incidents alone, which is one index and few rows more.
+    query = select(columns.incident_id, columns.attempt, columns.status, columns.ended_at).where(
+        columns.incident_id.in_({incident_id for incident_id, _ in attempts})
+    )
+    wanted = set(attempts)
+    return {
+        (IncidentId(incident_id), attempt): End(status=status, ended_at=ended_at)
+        for incident_id, attempt, status, ended_at in await connection.execute(query)
+        if (incident_id, attempt) in wanted
+    }
 
 
 async def by_workspace(connection: AsyncConnection) -> Mapping[Path, Investigation]:

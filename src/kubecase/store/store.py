@@ -1,6 +1,6 @@
 """The record: every write and every question goes through `Store`."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -234,6 +234,12 @@ class Store:
         return await self._database.read(
             lambda connection: reading.ended_before(connection, moment)
         )
+
+    async def ends(
+        self, attempts: Collection[tuple[IncidentId, int]]
+    ) -> Mapping[tuple[IncidentId, int], reading.End]:
+        """Where each of `attempts` (at most some hundred) stands; the unknown are left out."""
+        return await self._database.read(lambda connection: reading.ends(connection, attempts))
 
     async def by_workspace(self) -> Mapping[Path, Investigation]:
         """Every investigation that has a workspace, by its path: how, and when, it ended."""

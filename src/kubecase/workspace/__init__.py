@@ -1,9 +1,9 @@
 """The one directory that an investigation gets, and what may be done with it.
 
-Here belong creating, writing, reading, measuring and deleting a workspace, collecting what an agent
-left there, copying skills into it, and deciding which workspaces have had their time. Everything is
-reached by directory handle and no link is ever followed, for an agent may have put anything
-anywhere. Never here: what an incident means, a process, a network, SQL, settings, or a template.
+Here belong creating, writing, reading, measuring, packing and deleting a workspace, collecting what
+an agent left there, copying skills into it, and deciding which workspaces have had their time.
+Everything is reached by directory handle and no link is ever followed, for an agent may have put
+anything anywhere. Never here: what an incident means, a process, a network, SQL, settings, or a template.
 
     <root>/incident-<uuid>[-attempt-<n>]/     0700, files 0600
       PROMPT.md                               what the agent was asked
@@ -14,10 +14,19 @@ anywhere. Never here: what an incident means, a process, a network, SQL, setting
       output/artifacts/                       whatever else the agent leaves
 """
 
+from kubecase.workspace.archive import (
+    Archive,
+    ArchiveUnsound,
+    NoSpace,
+    pack,
+    remove_unfinished,
+)
 from kubecase.workspace.artifacts import Collected, CollectionBudget, collect
 from kubecase.workspace.directory import Size, Workspace
 from kubecase.workspace.kept import keep_files
 from kubecase.workspace.names import shown
+from kubecase.workspace.packing import ArchiveLimits, Tick
+from kubecase.workspace.removing import directory_in, free_bytes, held_alone
 from kubecase.workspace.retention import (
     Candidate,
     CleanupPolicy,
@@ -25,6 +34,7 @@ from kubecase.workspace.retention import (
     EntryKind,
     RootEntry,
     delete_at_once,
+    early,
     expired,
     scan,
 )
@@ -38,24 +48,35 @@ from kubecase.workspace.skills import (
 )
 
 __all__ = [
+    "Archive",
+    "ArchiveLimits",
+    "ArchiveUnsound",
     "Candidate",
     "CleanupPolicy",
     "Collected",
     "CollectionBudget",
     "Decision",
     "EntryKind",
+    "NoSpace",
     "RootEntry",
     "Size",
     "Skill",
     "SkillChoice",
     "SkillCopied",
+    "Tick",
     "Workspace",
     "collect",
     "copy_skills",
     "delete_at_once",
+    "directory_in",
+    "early",
     "expired",
+    "free_bytes",
+    "held_alone",
     "keep_files",
     "load_skills",
+    "pack",
+    "remove_unfinished",
     "scan",
     "shipped_skills_source",
     "shown",

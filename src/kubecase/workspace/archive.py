@@ -70,7 +70,7 @@ class Archive:
     found: bool
 
 
-def archive(
+def pack(
     workspace: Workspace,
     directory: Path,
     *,

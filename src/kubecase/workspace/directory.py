@@ -27,7 +27,7 @@ from kubecase.workspace.handles import (
     put_file,
     root_directory,
 )
-from kubecase.workspace.names import directory_name, parts_of, shown
+from kubecase.workspace.names import DOOMED, directory_name, parts_of, shown
 from kubecase.workspace.removal import remove_entry, remove_tree
 from kubecase.workspace.walk import Found, walk
 
@@ -258,6 +258,21 @@ class Workspace:
                 return _measure(top, max_entries, time.monotonic() + max_seconds)
         except KubecaseError:
             return Size(allocated=0, apparent=0, entries=0, complete=False)
+
+    def set_aside(self) -> "Workspace":
+        """The workspace under the name of one whose deletion has begun, which it has from now on.
+
+        However the deletion is broken off, what is left is never again taken for a whole one.
+        Raises FileNotFoundError if it is gone, OutsideWorkspace and WorkspaceError.
+        """
+        name = DOOMED + self.root.name
+        moving = told(f"set aside workspace {self.root}", absence=False)
+        with moving, root_directory(self.root.parent) as parent:
+            self._require_ours(parent)
+            with suppress(FileNotFoundError):
+                remove_entry(name, parent)
+            os.rename(self.root.name, name, src_dir_fd=parent, dst_dir_fd=parent)
+        return Workspace(root=self.root.with_name(name), identity=self.identity)
 
     def delete(self) -> None:
         """Remove the workspace and everything in it; nothing happens if it is gone already.

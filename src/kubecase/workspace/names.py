@@ -7,6 +7,8 @@ from kubecase.core.errors import OutsideWorkspace
 from kubecase.core.model import IncidentId, parse_incident_id
 
 SHOWN_CHARACTERS = 300
+DOOMED = ".deleting-"
+"""What the name of a workspace begins with once its deletion has begun."""
 
 _WORKSPACE = re.compile(
     r"incident-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:-attempt-([1-9][0-9]{0,8}))?"

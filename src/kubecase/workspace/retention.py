@@ -11,7 +11,7 @@ from kubecase.core.lifecycle import is_final
 from kubecase.core.model import IncidentId, Status
 from kubecase.workspace.directory import checked_root, told
 from kubecase.workspace.handles import root_directory
-from kubecase.workspace.names import parse_directory_name, shown
+from kubecase.workspace.names import DOOMED, parse_directory_name, shown
 
 
 class CleanupPolicy(StrEnum):
@@ -19,8 +19,8 @@ class CleanupPolicy(StrEnum):
 
     `keep_always`: nothing is deleted. `keep_on_failure`: a success is deleted at once, anything
     else is kept for good. `delete_after_retention`: every one is deleted when its retention time
-    is over. `delete_now`: every one is deleted at once. `archive`: is to be packed before it is
-    deleted; what has not been packed is kept.
+    is over. `delete_now`: every one is deleted at once. `archive`: when its retention time is over
+    every one is packed, and deleted once the archive has proved complete.
     """
 
     KEEP_ALWAYS = "keep_always"
@@ -40,11 +40,15 @@ class EntryKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootEntry:
-    """Something in the root of workspaces; `attempt_of` is None if no workspace is so called."""
+    """Something in the root of workspaces; `attempt_of` is None if no workspace is so called.
+
+    `doomed` is a workspace whose deletion has begun, and which has another name since.
+    """
 
     name: str
     kind: EntryKind
     attempt_of: tuple[IncidentId, int] | None
+    doomed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +62,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Whether an entry is to be deleted, and why or why not, in words."""
+    """Whether an entry is to be deleted, and why or why not, in words.
+
+    With `archive` it is to be packed first, and kept if that cannot be done.
+    """
 
     entry: RootEntry
     delete: bool
     why: str
+    archive: bool = False
 
 
 def scan(root: Path) -> Iterator[RootEntry]:
@@ -78,7 +86,8 @@ def scan(root: Path) -> Iterator[RootEntry]:
                     yield RootEntry(
                         name=entry.name,
                         kind=_kind(entry),
-                        attempt_of=parse_directory_name(entry.name),
+                        attempt_of=parse_directory_name(entry.name.removeprefix(DOOMED)),
+                        doomed=entry.name.startswith(DOOMED),
                     )
         except FileNotFoundError:
             return
@@ -105,26 +114,58 @@ def expired(
     """
     for candidate in candidates:
         delete, why = _decide(candidate, now, policy, timedelta(seconds=retention_seconds))
-        yield Decision(entry=candidate.entry, delete=delete, why=why)
+        archive = delete and not candidate.entry.doomed and policy is CleanupPolicy.ARCHIVE
+        yield Decision(entry=candidate.entry, delete=delete, why=why, archive=archive)
+
+
+def early(
+    candidate: Candidate, *, now: datetime, policy: CleanupPolicy, why: str
+) -> Decision | None:
+    """What is to be done with an ended workspace when space is short; None if it may not go early.
+
+    `why` says how short. What no policy would take is never taken, nor anything of `keep_always`,
+    nor with `keep_on_failure` what was no success.
+    """
+    status, ended_at = candidate.status, candidate.ended_at
+    if candidate.entry.doomed or _untouchable(candidate) or status is None or ended_at is None:
+        return None
+    if policy is CleanupPolicy.KEEP_ALWAYS:
+        return None
+    if policy is CleanupPolicy.KEEP_ON_FAILURE and status is not Status.SUCCESS:
+        return None
+    return Decision(
+        entry=candidate.entry,
+        delete=True,
+        why=f"ended {_hours(now - ended_at)} ago; {why}",
+        archive=policy is CleanupPolicy.ARCHIVE,
+    )
 
 
 def _decide(
     candidate: Candidate, now: datetime, policy: CleanupPolicy, retention: timedelta
 ) -> tuple[bool, str]:
-    entry, status, ended_at = candidate.entry, candidate.status, candidate.ended_at
+    why = _untouchable(candidate)
+    if why or candidate.status is None or candidate.ended_at is None:
+        return False, why
+    if candidate.entry.doomed:
+        return True, "its deletion was broken off"
+    return _by_policy(policy, candidate.status, now - candidate.ended_at, retention)
+
+
+def _untouchable(candidate: Candidate) -> str:
+    """Why no policy may touch it, or nothing if that is for the policy to say."""
+    entry, status = candidate.entry, candidate.status
     if entry.attempt_of is None:
-        return False, "not the name of a workspace"
+        return "not the name of a workspace"
     if entry.kind is EntryKind.LINK:
-        return False, "a symbolic link, which is not followed"
+        return "a symbolic link, which is not followed"
     if entry.kind is not EntryKind.DIRECTORY:
-        return False, "not a directory"
+        return "not a directory"
     if status is None:
-        return False, "no investigation on record has it"
+        return "no investigation on record has it"
     if not is_final(status):
-        return False, f"its investigation is {status}"
-    if ended_at is None:
-        return False, "its investigation has no end on record"
-    return _by_policy(policy, status, now - ended_at, retention)
+        return f"its investigation is {status}"
+    return "" if candidate.ended_at else "its investigation has no end on record"
 
 
 def _by_policy(
@@ -133,14 +174,12 @@ def _by_policy(
     match policy:
         case CleanupPolicy.KEEP_ALWAYS:
             return False, "policy keep_always"
-        case CleanupPolicy.ARCHIVE:
-            return False, "policy archive: kept, for it has not been packed"
         case CleanupPolicy.DELETE_NOW:
             return True, "policy delete_now"
         case CleanupPolicy.KEEP_ON_FAILURE:
             kept = status is not Status.SUCCESS
             return not kept, f"policy keep_on_failure: ended as {status}"
-        case CleanupPolicy.DELETE_AFTER_RETENTION:
+        case CleanupPolicy.DELETE_AFTER_RETENTION | CleanupPolicy.ARCHIVE:
             hours = f"ended {_hours(age)} ago, kept for {_hours(retention)}"
             return age >= retention, hours
 
