@@ -1,40 +1,41 @@
-"""`kubecase gc`: what retention says about each workspace, and deleting what is over."""
+"""`kubecase gc`: what retention says about each workspace, and carrying it out."""
 
-import json as jsonlib
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from kubecase.app.boundary import SUCCESS, printable
 from kubecase.app.commands.options import DEFAULT, Json, Shared
+from kubecase.core.errors import KubecaseError
 
 
 def gc(
     *,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
+    watch: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
     shared: Shared = DEFAULT,
 ) -> int:
-    """Delete workspaces whose retention is over; never an active one, never a foreign name.
+    """Delete or archive workspaces whose retention is over; never an active one or a foreign name.
 
     Parameters
     ----------
     dry_run
         Only say what would be done, and why.
+    watch
+        Make a pass every agent_runtime.gc_interval until interrupted, and print only what goes.
     json
         Print each decision as a JSON array.
     """
     import anyio
 
-    from kubecase.app.retention import collect_garbage
+    from kubecase.app import retention
 
+    if watch and (dry_run or json):
+        raise KubecaseError(
+            "cannot watch with --dry-run or --json",
+            hint="Leave out --watch for one pass; kubecase.log has every deletion as JSON.",
+        )
     settings = shared.settings().settings
-    decisions = anyio.run(collect_garbage, settings, dry_run)
-    if json:
-        print(jsonlib.dumps([decision.as_json() for decision in decisions], indent=2))
-        return SUCCESS
-    for decision in decisions:
-        print(printable(decision.in_words(dry_run=dry_run)))
-    if not decisions:
-        print(f"no workspaces below {printable(settings.agent_runtime.workspace_root)}")
-    return SUCCESS
+    if watch:
+        return anyio.run(retention.watch, settings)
+    return anyio.run(retention.collect_garbage, settings, dry_run, json)

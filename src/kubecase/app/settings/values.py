@@ -46,9 +46,10 @@ class Skill:
 class AgentRuntimeSettings:
     """Section `agent_runtime`. `None` means: not set, so the agent or the host decides.
 
-    `agent_command` is an argv list, never a shell string. `idle_timeout_seconds`,
-    `min_free_bytes` and `gc_interval_seconds` are `None` for `off`. `skills_source` is `None` for the skills that are shipped; `skills` empty means all
-    that the source has. `allowed_tools` is `None` for the adapter's own.
+    `agent_command` is an argv list, never a shell string. `idle_timeout_seconds`, `min_free_bytes`
+    and `gc_interval_seconds` are `None` for `off`. `skills_source` is `None` for the skills that
+    are shipped; `skills` empty means all that the source has. `allowed_tools` is `None` for the
+    adapter's own.
     """
 
     agent: str
