@@ -48,6 +48,9 @@ class Counting:
         self.total += len(data)
         self.lines += data.count(b"\n")
 
+    def listening(self, listeners: tuple[int, ...]) -> None:
+        pass
+
 
 class Memory:
     """The largest resident size of this process while the block runs."""

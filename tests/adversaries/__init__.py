@@ -48,7 +48,7 @@ def program(code: str, cwd: Path, **changes: Any) -> Command:
 def adversary(name: str, cwd: Path, *arguments: str, **changes: Any) -> Command:
     """A command that runs the adversary `name`, holding the lifeline."""
     program = (sys.executable, "-I", "-S", str(HERE / "hold.py"), str(HERE / f"{name}.py"))
-    return command((*program, *arguments), cwd, **changes)
+    return command((*program, *arguments), cwd, read_only_paths=(HERE,), **changes)
 
 
 def command(argv: tuple[str, ...], cwd: Path, **changes: Any) -> Command:
@@ -62,6 +62,7 @@ class Seen:
 
     started_as: list[Started] = field(default_factory=list)
     pieces: list[tuple[Stream, bytes]] = field(default_factory=list)
+    listeners: list[int] = field(default_factory=list)
     at_start: anyio.Event = field(default_factory=anyio.Event)
     ready: anyio.Event = field(default_factory=anyio.Event)
 
@@ -73,6 +74,9 @@ class Seen:
         self.pieces.append((stream, data))
         if b"ready" in self.text("stdout"):
             self.ready.set()
+
+    def listening(self, listeners: tuple[int, ...]) -> None:
+        self.listeners += listeners
 
     def text(self, stream: Stream) -> bytes:
         return b"".join(data for name, data in self.pieces if name == stream)

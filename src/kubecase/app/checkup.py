@@ -111,6 +111,9 @@ class _Trial:
     def output(self, stream: Stream, data: bytes) -> None:
         """Of no interest here."""
 
+    def listening(self, listeners: tuple[int, ...]) -> None:
+        """A trial has none."""
+
 
 async def _isolation(settings: Settings) -> Finding:
     """Start a real process in the layer that agents would get."""

@@ -215,8 +215,11 @@ class Command:
     `environment` is the whole environment of the process and may hold a credential, hence its
     absence from the representation. `files` are placed before the start, by path relative to the
     workspace; `private_files` by name in `private`, a directory outside the workspace that the
-    agent may read and that is gone with the run's record. `read_only_paths` and `listeners`
-    (descriptors) are exactly what a sandbox must let in. `stop_signal` asks politely.
+    agent may read and that is gone with the run's record. `read_only_paths` is what a sandbox must
+    let in. `listeners` are listening sockets (descriptors) that must outlive their maker: they are
+    kept beside the run and handed to whoever supervises it next. `ports` are TCP ports of the
+    loopback that the agent may connect to where its network is closed; in a network of its own they
+    are listened on for us. `stop_signal` asks politely.
     """
 
     argv: tuple[str, ...]
@@ -228,6 +231,7 @@ class Command:
     private_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     read_only_paths: tuple[Path, ...] = ()
     listeners: tuple[int, ...] = ()
+    ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

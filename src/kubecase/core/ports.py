@@ -121,6 +121,12 @@ class Watcher(Protocol):
     def output(self, stream: Stream, data: bytes) -> None:
         """More output, in the order it came, in pieces of any size, up to the stored limit."""
 
+    def listening(self, listeners: tuple[int, ...]) -> None:
+        """The listening sockets of the run: those of the command, then one for each of its `ports`
+        in a network of the agent's own. Descriptors, which are the watcher's from now on. Told
+        again to whoever takes over.
+        """
+
 
 class Runtime(Protocol):
     """Starts one command, watches it, contains it, and leaves nothing of it alive."""
@@ -138,6 +144,14 @@ class Runtime(Protocol):
         the log, the start and the exit record. However this is left, by return, by error or by
         cancellation, no process of the command is alive. A program that cannot be started is an
         Exit by START_ERROR. Raises RuntimeUnavailable when supervision itself cannot work here.
+        """
+
+    async def attach(self, run_dir: Path, *, stop: Stop, watcher: Watcher) -> Exit | None:
+        """Take over a run whose supervisor is dead, and follow it to its end like `run` does.
+
+        The watcher is told of the start again, and of all output from the beginning if the agent
+        still runs. None if no agent was started, and then none will be. Only for the owner of the
+        run: two that take over the same one are not told apart here. Raises RuntimeUnavailable.
         """
 
     def lines(self, run_dir: Path) -> Iterator[bytes]:

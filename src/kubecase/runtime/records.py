@@ -1,6 +1,7 @@
 """The run directory: what is placed there before the start, and what the shim leaves."""
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from kubecase.core.errors import RuntimeUnavailable
 from kubecase.core.model import Cause, Command, Exit
 from kubecase.core.ports import Started
 from kubecase.runtime.shim.kernel import boot_id, process_stat
-from kubecase.runtime.shim.record import write_all, write_record
+from kubecase.runtime.shim.record import ABANDONED, write_all, write_record
 
 PRIVATE = "private"
 REQUEST, STARTED, EXIT = "request", "started", "exit"
@@ -48,9 +49,12 @@ class StartRecord:
     started: Started
 
 
-def create_run_dir(run_dir: Path, private_files: Mapping[str, bytes]) -> None:
+def create_run_dir(
+    run_dir: Path, private_files: Mapping[str, bytes], *, reader: int | None = None
+) -> None:
     """Make the directory, 0700 whatever the umask, and place the private files in it, 0600.
 
+    With `reader`, a group, those may be read by it, and the way to them be passed by anybody.
     Raises RuntimeUnavailable if it exists or cannot be written.
     """
     for name in private_files:
@@ -67,12 +71,21 @@ def create_run_dir(run_dir: Path, private_files: Mapping[str, bytes]) -> None:
             try:
                 os.fchmod(handle, 0o600)
                 write_all(handle, content)
+                if reader is not None:
+                    os.fchown(handle, -1, reader)
+                    os.fchmod(handle, 0o640)
             finally:
                 os.close(handle)
+        if reader is not None:
+            os.chown(private, -1, reader)
+            private.chmod(0o750)
+            for directory in (run_dir, run_dir.parent):
+                directory.chmod(0o711)
 
 
 def write_request(run_dir: Path, command: Command, request: Mapping[str, Any]) -> None:
     """Record what is about to be run, without values of the environment and without the input."""
+    cleanup = request["cleanup"]
     _write(
         run_dir,
         REQUEST,
@@ -85,8 +98,59 @@ def write_request(run_dir: Path, command: Command, request: Mapping[str, Any]) -
             "limits": request["limits"],
             "rlimits": request["rlimits"],
             "isolation": request["isolation"],
+            "cleanup": cleanup
+            and {
+                "argv": [os.fsdecode(word) for word in cleanup["argv"]],
+                "environment": {
+                    os.fsdecode(name): os.fsdecode(value)
+                    for name, value in cleanup["environment"].items()
+                },
+            },
         },
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requested:
+    """What the record `request` says for those who have to clean up after a lost run."""
+
+    cwd: str
+    cleanup: tuple[tuple[str, ...], Mapping[str, str]] | None
+
+
+def read_request(run_dir: Path) -> Requested | None:
+    """The record of the request; None if there is none, or none that makes sense."""
+    try:
+        record = json.loads(_read(run_dir, REQUEST))
+        cleanup = record.get("cleanup")
+        return Requested(
+            cwd=str(record["cwd"]),
+            cleanup=cleanup
+            and (
+                tuple(map(str, cleanup["argv"])),
+                {str(name): str(value) for name, value in cleanup["environment"].items()},
+            ),
+        )
+    except (*NONSENSE, AttributeError):
+        return None
+
+
+def abandon(run_dir: Path) -> bool:
+    """Make sure that no agent will ever be started there; False if a shim is at work on it.
+
+    Who can have the lock knows that there is none, and one that comes later finds the mark.
+    """
+    with _told_to_the_operator(run_dir):
+        directory = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            create = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+            os.close(os.open(ABANDONED, create, 0o600, dir_fd=directory))
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(directory)
+    return True
 
 
 def write_exit(run_dir: Path, exit: Exit) -> None:

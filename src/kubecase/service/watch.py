@@ -49,6 +49,11 @@ class Watch:
             if len(self._rest) > MAX_LINE:
                 self._rest, self._skipping = b"", True
 
+    def listening(self, listeners: tuple[int, ...]) -> None:
+        """Nothing of ours serves the agent yet, so nobody may wait for an answer either."""
+        for handle in listeners:
+            os.close(handle)
+
     def _allowed(self, count: int) -> int:
         """How many of `count` lines may be read for events: a flood is not worth a standstill."""
         now = time.monotonic()

@@ -28,11 +28,12 @@ class Family:
         self.status: int | None = None
         self.ended_at: float | None = None
         self.rounds = 0
+        self.of_the_sandbox: set[int | None] = set()
         self._killed: set[tuple[int, int]] = set()
 
     @property
     def leftover(self) -> int:
-        """How many besides the main process had to be killed."""
+        """How many had to be killed besides the agent's main process and those of its sandbox."""
         return len(self._killed)
 
     def reap(self) -> bool:
@@ -84,7 +85,7 @@ class Family:
                 return
             # Also when it seems dead: its first thread may have ended before the others.
             signal.pidfd_send_signal(handle, signal.SIGKILL)
-            if pid != self.main and not stat.is_dead:
+            if pid not in {self.main, *self.of_the_sandbox} and not stat.is_dead:
                 self._killed.add((pid, stat.start))
         except ProcessLookupError:
             return

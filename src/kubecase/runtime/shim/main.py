@@ -1,16 +1,19 @@
 """One run: take the request, start the agent, watch it, kill what is left, record the end.
 
 The request comes through the control socket, since it holds the agent's environment and input:
-eight bytes of length, then a mapping in the form of `marshal`. No secret is in an argument, in the
-environment or in a file of the shim's.
+eight bytes of length, with them the listening sockets that are to be kept, then a mapping in the
+form of `marshal`. No secret is in an argument, in the environment or in a file of the shim's.
 """
 
+import fcntl
 import marshal
 import os
 import resource
 import time
 
 from .capture import Capture, Order
+from .cleanup import clean_up
+from .confine import Confinement, receive_handles
 from .disk import DiskWatch
 from .kernel import (
     PR_SET_CHILD_SUBREAPER,
@@ -21,18 +24,23 @@ from .kernel import (
     process_stat,
 )
 from .kill import Family
-from .process import Launch, StartError, start
-from .record import Reserved, now, to_json, write_all
-from .watch import EXIT, STARTED, Alarm, Watch, say_whole
+from .line import EXIT, FORKING, STARTED, Line
+from .process import START_SECONDS, Launch, StartError, start
+from .record import ABANDONED, Reserved, now, to_json, write_all
+from .sandbox import Sandbox, complaint
+from .watch import Alarm, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import socket
+    from collections.abc import Callable, Mapping
     from typing import Any
+else:
+    import _socket as socket
 
 CONTROL = 3
-FORKING = b"F"
 STREAMS = ("stdout", "stderr")
+SANDBOX_POLL_SECONDS = 0.0005
 
 
 def main() -> int:
@@ -48,19 +56,35 @@ def main() -> int:
     request = receive(CONTROL)
     if request is None:
         return 0
-    os.set_blocking(CONTROL, False)
-    Run(request, alarm).work()
+    directory = os.open(request["run_dir"], os.O_RDONLY | os.O_DIRECTORY)
+    # Held as long as this process lives: who can have it knows that no agent will be started.
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    if _exists(ABANDONED, directory):
+        return 0
+    Run(request, alarm, directory).work()
     return 0
+
+
+def _exists(name: str, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def receive(control: int) -> "dict[str, Any] | None":
     """The request, or None if the supervisor went away before it was complete."""
-    length = _exactly(control, 8)
-    data = None if length is None else _exactly(control, int.from_bytes(length, "big"))
+    source = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, os.dup(control))
+    try:
+        length, listeners = receive_handles(source, 8)
+    finally:
+        source.close()
+    data = _exactly(control, int.from_bytes(length, "big")) if len(length) == 8 else None
     if data is None:
         return None
     request: dict[str, Any] = marshal.loads(data)  # noqa: S302 - from our own parent
-    return request
+    return {**request, "listeners": listeners}
 
 
 def _exactly(control: int, count: int) -> bytes | None:
@@ -76,21 +100,20 @@ def _exactly(control: int, count: int) -> bytes | None:
 class Run:
     """What the steps of one run share."""
 
-    def __init__(self, request: "Mapping[str, Any]", alarm: Alarm) -> None:
+    def __init__(self, request: "Mapping[str, Any]", alarm: Alarm, directory: int) -> None:
         self.request = request
         self.alarm = alarm
-        self.directory = os.open(request["run_dir"], os.O_RDONLY | os.O_DIRECTORY)
+        self.directory = directory
+        self.line = Line(CONTROL, directory)
+        self.confinement = Confinement(request["confinement"])
+        self.sandbox: Sandbox | None = None
         # Before the agent can fill the disk, or anything in this directory.
         self.records = {name: Reserved(self.directory, name) for name in ("started", "exit")}
         self.order = Order(self._create("order"))
+        self.streams = [self._create(name) for name in STREAMS]
         self.captures = [
-            Capture(
-                number,
-                file=self._create(name),
-                keep=request["limits"]["log_bytes"],
-                order=self.order,
-            )
-            for number, name in enumerate(STREAMS)
+            Capture(number, file=file, keep=request["limits"]["log_bytes"], order=self.order)
+            for number, file in enumerate(self.streams)
         ]
         self.family = Family(-1)
         self.stdin: int | None = None
@@ -101,7 +124,10 @@ class Run:
             cwd = os.open(self.request["cwd"], os.O_RDONLY | os.O_DIRECTORY)
             self._start(cwd)
             watch = self._watch(cwd)
+            if self.sandbox is not None:
+                self._wait_for_sandbox(self.sandbox)
             self._record_start()
+            self.line.keep([*self.request["listeners"], *self.confinement.listeners()])
             watch.run()
             self._end(watch)
         except StartError as error:
@@ -112,7 +138,7 @@ class Run:
             self.family.kill(lambda: time.sleep(0.002))
 
     def _create(self, name: str) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         return os.open(name, flags, 0o600, dir_fd=self.directory)
 
     def _start(self, cwd: int) -> None:
@@ -120,16 +146,14 @@ class Run:
         reader = None
         if request["stdin"]:
             reader, self.stdin = os.pipe()
-        try:
-            os.write(CONTROL, FORKING)
-        except BrokenPipeError:
-            pass  # nobody is left who wants to know; the loop finds that out and decides
+        self.line.say(FORKING)
         try:
             pid = start(
                 Launch(
                     argv=request["argv"],
                     environment=request["environment"],
                     cwd=cwd,
+                    confinement=self.confinement,
                     limits=request["rlimits"],
                     stdin=reader,
                     stdout=self.captures[0].writer,
@@ -141,6 +165,8 @@ class Run:
                 if handle is not None:
                     os.close(handle)
         self.family = Family(pid)
+        if self.confinement.status is not None:
+            self.sandbox = Sandbox(self.confinement.status, pid)
 
     def _watch(self, cwd: int) -> Watch:
         stdin = None
@@ -154,18 +180,20 @@ class Run:
             captures=self.captures,
             order=self.order,
             alarm=self.alarm,
-            control=CONTROL,
+            line=self.line,
             stdin=stdin,
             disk=DiskWatch(cwd, limits["disk_bytes"]),
+            group=self.sandbox.group if self.sandbox else lambda: self.family.main,
         )
 
     def _record_start(self) -> None:
-        agent, shim = process_stat(self.family.main), process_stat(os.getpid())
+        main = (self.sandbox and self.sandbox.agent) or self.family.main
+        agent, shim = process_stat(main), process_stat(os.getpid())
         self._put_on_record(
             "started",
             STARTED,
             {
-                "pid": self.family.main,
+                "pid": main,
                 "start": agent.start if agent else 0,
                 "shim_pid": os.getpid(),
                 "shim_start": shim.start if shim else 0,
@@ -177,10 +205,12 @@ class Run:
         )
 
     def _end(self, watch: Watch) -> None:
-        clean = self.family.kill(watch.pause)
+        clean = self._leave_nothing(watch.pause)
         ended_at = self.family.ended_at or time.monotonic()
         watch.drain()
         code, signal, error = _how(self.family.status)
+        if self.sandbox is not None:
+            code, signal = self.sandbox.how(code) if signal is None else (None, signal)
         self._record_end(
             {
                 "cause": watch.cause,
@@ -192,9 +222,43 @@ class Run:
             }
         )
 
+    def _wait_for_sandbox(self, sandbox: Sandbox) -> None:
+        """Return once the agent runs inside, or has run; raises StartError if it could not."""
+        until = time.monotonic() + START_SECONDS
+        while not sandbox.is_up():
+            self.family.reap()
+            if self.family.status is not None:
+                self._require_start()
+                return
+            if time.monotonic() > until:
+                raise StartError(f"its sandbox was not there within {START_SECONDS} seconds")
+            time.sleep(SANDBOX_POLL_SECONDS)
+
+    def _require_start(self) -> None:
+        """It has ended before it was seen: too quick, or what it says is why it could not begin."""
+        for capture in self.captures:
+            capture.pump()
+        os.lseek(self.streams[1], 0, os.SEEK_SET)
+        words = complaint(os.read(self.streams[1], 1000))
+        os.lseek(self.streams[1], 0, os.SEEK_END)
+        if words is not None and self.captures[0].total == 0:
+            raise StartError(words)
+
+    def _leave_nothing(self, pause: "Callable[[], None]") -> bool:
+        """Kill until nobody is left, and remove what an engine keeps; whether that is so."""
+        if self.sandbox is not None:
+            self.family.of_the_sandbox = {self.sandbox.inner(), self.sandbox.agent}
+        clean = self.family.kill(pause)
+        cleanup = self.request["cleanup"]
+        if cleanup is None:
+            return clean
+        # What an engine starts for this is a child of ours too, and so is what it leaves behind.
+        removed = clean_up(cleanup["argv"], cleanup["environment"])
+        return self.family.kill(pause) and removed
+
     def _not_started(self, error: str) -> None:
         self.records["started"].close()
-        clean = self.family.kill(lambda: time.sleep(0.002))
+        clean = self._leave_nothing(lambda: time.sleep(0.002))
         self._record_end(
             {
                 "cause": "start_error",
@@ -224,11 +288,12 @@ class Run:
             "streams": streams,
             "at": now(),
         }
+        self.line.answer(lambda _: None)  # who has called since may as well hear the end
         self._put_on_record("exit", EXIT, {**values, **more})
 
     def _put_on_record(self, name: str, message: bytes, values: "Mapping[str, object]") -> None:
         """By the socket, where the agent reaches nothing, and by the file for those to come."""
-        say_whole(CONTROL, message + to_json(values).encode() + b"\n")
+        self.line.say_record(message, to_json(values).encode())
         record = self.records[name]
         try:
             record.write(values)

@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping
+
+    from .confine import Confinement
 else:
     import _signal as signal
 
@@ -27,7 +29,9 @@ class Launch:
     `stdin` is None for no input: /dev/null, which is the shim's own standard input.
     """
 
-    __slots__ = ("argv", "cwd", "environment", "limits", "stderr", "stdin", "stdout")
+    __slots__ = (
+        "argv", "confinement", "cwd", "environment", "limits", "stderr", "stdin", "stdout",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Launch:
         argv: list[bytes],
         environment: "Mapping[bytes, bytes]",
         cwd: int,
+        confinement: "Confinement",
         limits: "Mapping[str, int]",
         stdin: int | None,
         stdout: int,
@@ -43,6 +48,7 @@ class Launch:
         self.argv = argv
         self.environment = environment
         self.cwd = cwd
+        self.confinement = confinement
         self.limits = limits
         self.stdin = stdin
         self.stdout = stdout
@@ -55,15 +61,15 @@ def start(launch: Launch) -> int:
     Raises StartError if that did not come to pass; the child is then dead, but not yet reaped.
     """
     shim = os.getpid()
-    candidates = programs(launch.argv[0], launch.environment)
     ours, theirs = os.pipe()
     # A signal must not reach a handler of the shim in the child.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     pid = os.fork()
     if pid == 0:
-        _become(launch, candidates, shim, theirs)
+        _become(launch, shim, theirs)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.close(theirs)
+    launch.confinement.in_parent()
     try:
         failure = _failure(ours)
     finally:
@@ -93,7 +99,7 @@ def _failure(ours: int) -> str | None:
     return os.strerror(number) if step == "exec" else f"{step}: {os.strerror(number)}"
 
 
-def _become(launch: Launch, candidates: list[bytes], shim: int, report: int) -> None:
+def _become(launch: Launch, shim: int, report: int) -> None:
     """In the child; does not return."""
     step = "session"
     try:
@@ -101,30 +107,39 @@ def _become(launch: Launch, candidates: list[bytes], shim: int, report: int) -> 
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != shim:  # it died before the line above
             os._exit(127)
-        _forget_signals()
+        restore_signals()
         step = "working directory"
         os.fchdir(launch.cwd)
         step = "streams"
         for number, handle in enumerate((launch.stdin, launch.stdout, launch.stderr)):
             if handle is not None:
                 os.dup2(handle, number)
-        os.closerange(3, report)
-        os.closerange(report + 1, 1 << 20)
+        _close_all_but({report, *launch.confinement.inherited})
         step = "limits"
         _limit(launch.limits)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        step = "confinement"
+        argv = [*launch.confinement.enter(shim), *launch.argv]
         step = "exec"
-        _execute(candidates, launch)
+        _execute(argv, launch.environment)
     except OSError as error:
         os.write(report, f"{step.replace(' ', '-')} {error.errno}".encode())
     finally:
         os._exit(127)
 
 
-def _forget_signals() -> None:
+def _close_all_but(kept: set[int]) -> None:
+    low = 3
+    for handle in (*sorted(kept), 1 << 20):
+        os.closerange(low, handle)
+        low = handle + 1
+
+
+def restore_signals() -> None:
+    """As a program expects them that is about to be started: nothing ignored, nothing blocked."""
     for number in signal.valid_signals():
         if number not in {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _limit(limits: "Mapping[str, int]") -> None:
@@ -136,12 +151,12 @@ def _limit(limits: "Mapping[str, int]") -> None:
         resource.setrlimit(number, (value, value))
 
 
-def _execute(candidates: list[bytes], launch: Launch) -> None:
+def _execute(argv: list[bytes], environment: "Mapping[bytes, bytes]") -> None:
     """Exec the first candidate that can be. Raises the error that tells most."""
     telling: OSError | None = None
-    for program in candidates:
+    for program in programs(argv[0], environment):
         try:
-            os.execve(program, launch.argv, launch.environment)  # noqa: S606
+            os.execve(program, argv, environment)  # noqa: S606
         except (FileNotFoundError, NotADirectoryError) as error:
             missing = error
         except OSError as error:

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RESERVED_BYTES = 4096
+ABANDONED = "abandoned"
+"""A file in the run directory: whoever took over has given up on a start that never came."""
 
 
 def write_record(directory: int, name: str, values: "Mapping[str, object]") -> None:

@@ -7,6 +7,7 @@ import time
 from .capture import Capture, Order
 from .disk import DiskWatch
 from .kill import Family
+from .line import CANCEL, HURRY, OUTPUT, Line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,15 +24,7 @@ DRAIN_SECONDS = 1.0
 TELL_SECONDS = 0.02
 BUSY_PUMPS = 8
 BUSY_SECONDS = 0.001
-
-STARTED, OUTPUT, EXIT = b"S", b"O", b"E"
-CANCEL, HURRY = ord("C"), ord("H")
-"""What the shim says on the control socket, and what it is told there: single bytes.
-
-After STARTED and EXIT comes the record in question: JSON in one line.
-"""
-
-SAY_SECONDS = 5.0
+ASK_AGAIN_SECONDS = 0.01
 
 
 class Alarm:
@@ -63,20 +56,6 @@ class Alarm:
             pass
 
 
-def say_whole(control: int, message: bytes) -> None:
-    """Tell the supervisor, if there is one; one that does not listen is waited for, but bounded."""
-    until = time.monotonic() + SAY_SECONDS
-    poll = select.poll()
-    poll.register(control, select.POLLOUT)
-    while message and poll.poll(max(0.0, until - time.monotonic()) * 1000):
-        try:
-            message = message[os.write(control, message) :]
-        except BlockingIOError:
-            continue
-        except OSError:
-            return
-
-
 class Watch:
     """The loop around one agent. `cause` is why it ended, the first one that came up."""
 
@@ -88,9 +67,10 @@ class Watch:
         captures: list[Capture],
         order: Order,
         alarm: Alarm,
-        control: int,
+        line: Line,
         stdin: tuple[int, bytes] | None,
         disk: DiskWatch,
+        group: "Callable[[], int | None]",
     ) -> None:
         self.cause: str | None = None
         self.began_at = time.monotonic()
@@ -99,8 +79,10 @@ class Watch:
         self._captures = captures
         self._order = order
         self._alarm = alarm
-        self._control = control
+        self._line = line
         self._disk = disk
+        self._group = group
+        self._unasked = False
         self._last_output = self.began_at
         self._kill_at: float | None = None
         self._tell_at = 0.0
@@ -149,18 +131,13 @@ class Watch:
         poll.poll(2)
         self._alarm.clear()
 
-    def say(self, message: bytes) -> None:
-        """Tell the supervisor, if there is one; one that does not listen is not waited for."""
-        try:
-            os.write(self._control, message)
-        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
-            pass
-
     # -- what is waited for ------------------------------------------------------------------------
 
     def _register_all(self, stdin: tuple[int, bytes] | None) -> None:
         self._register(self._alarm.handle, select.POLLIN, self._alarm.clear)
-        self._register(self._control, select.POLLIN, self._obey)
+        self._listen_to_line()
+        if self._line.door is not None:
+            self._register(self._line.door, select.POLLIN, self._answer)
         for pipe in self._pipes:
             self._poll.register(pipe, select.POLLIN)
         if stdin is not None:
@@ -168,13 +145,23 @@ class Watch:
             self._stdin = memoryview(data)
             self._register(handle, select.POLLOUT, lambda: self._feed(handle))
 
+    def _listen_to_line(self) -> None:
+        if self._line.handle is not None:
+            self._register(self._line.handle, select.POLLIN, self._obey)
+
+    def _answer(self) -> None:
+        """Somebody wants to supervise in the place of who did so far."""
+        if self._line.answer(self._forget):
+            self._lost = False
+            self._listen_to_line()
+
     def _register(self, handle: int, events: int, handler: "Callable[[], None]") -> None:
         self._handlers[handle] = handler
         self._poll.register(handle, events)
 
     def _forget(self, handle: int) -> None:
-        del self._handlers[handle]
-        self._poll.unregister(handle)
+        if self._handlers.pop(handle, None):
+            self._poll.unregister(handle)
 
     def _wait(self) -> None:
         if self._pumps > BUSY_PUMPS:
@@ -183,8 +170,8 @@ class Watch:
         for handle, _ in self._poll.poll(self._milliseconds()):
             if capture := self._pipes.get(handle):
                 self._pump(capture)
-            else:
-                self._handlers[handle]()
+            elif handler := self._handlers.get(handle):
+                handler()
 
     def _milliseconds(self) -> int:
         now = time.monotonic()
@@ -196,6 +183,8 @@ class Watch:
                 moments.append(self._last_output + self._limits["idle"])
         if self._untold:
             moments.append(self._tell_at)
+        if self._unasked:
+            moments.append(now + ASK_AGAIN_SECONDS)
         # Rounded up: waking a moment too early would mean waking twice. A day at most, since poll
         # takes no more than 31 bits.
         return min(86_400_000, max(0, int((min(moments) - now) * 1000) + 1))
@@ -220,12 +209,11 @@ class Watch:
             os.close(handle)
 
     def _obey(self) -> None:
-        try:
-            said = os.read(self._control, 4096)
-        except ConnectionResetError:
-            said = b""
+        handle = self._line.handle
+        said = self._line.hear()
         if not said:
-            self._forget(self._control)
+            if handle is not None:
+                self._forget(handle)
             self._lost = self._limits["policy"] == "die_with_me"
             return
         self._cancelled |= CANCEL in said or HURRY in said
@@ -236,7 +224,7 @@ class Watch:
             self._untold, self._pumps = False, 0
             self._tell_at = now + TELL_SECONDS
             self._order.flush()
-            self.say(OUTPUT)
+            self._line.say(OUTPUT)
 
     # -- what is decided ---------------------------------------------------------------------------
 
@@ -245,6 +233,8 @@ class Watch:
             self.cause = self._reason(now)
             if self.cause is not None:
                 self._ask_to_stop(now)
+        if self._unasked:
+            self._ask_group()
         if self._kill_at is not None and (self._lost or self._hurried):
             self._kill_at = min(self._kill_at, now + HURRY_SECONDS)
             self._lost = self._hurried = False
@@ -271,9 +261,17 @@ class Watch:
         if self.cause in {"output_limit", "disk_limit", "supervisor_lost"}:
             grace = min(grace, HURRY_SECONDS)
         self._kill_at = now + grace
+        self._ask_group()
+
+    def _ask_group(self) -> None:
+        """Once there is a group to be asked, which takes a sandbox a moment."""
+        group = self._group()
+        self._unasked = group is None
+        if group is None:
+            return
         for number in (self._limits["stop_signal"], signal.SIGCONT):
             try:
-                os.killpg(self._family.main, number)
+                os.killpg(group, number)
             except ProcessLookupError:
                 return
 
