@@ -6,6 +6,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -25,6 +26,7 @@ from kubecase.workspace import (
     RootEntry,
     Workspace,
     delete_at_once,
+    early,
     expired,
     scan,
 )
@@ -67,7 +69,9 @@ def decide(
         ("delete_after_retention", "failed", -100, False),
         ("delete_now", "success", 0, True),
         ("delete_now", "failed", 0, True),
-        ("archive", "success", RETENTION * 100, False),
+        ("archive", "success", RETENTION - 1, False),
+        ("archive", "success", RETENTION, True),
+        ("archive", "failed", RETENTION + 1, True),
     ],
 )
 def test_each_policy_does_what_it_says(policy: str, status: str, age: float, goes: bool) -> None:
@@ -78,9 +82,76 @@ def test_each_policy_does_what_it_says(policy: str, status: str, age: float, goe
     assert why
 
 
-def test_an_archive_says_why_it_keeps() -> None:
-    """What is to be packed and has not been is kept, and the decision says so."""
-    assert "not been packed" in decide(CleanupPolicy.ARCHIVE)[1]
+@pytest.mark.parametrize("policy", CleanupPolicy)
+def test_only_the_policy_archive_packs(policy: CleanupPolicy) -> None:
+    """What the policy archive deletes is packed first, and nothing else is (req 1.10, 21.5)."""
+    candidate = Candidate(
+        entry=MINE, status=Status.SUCCESS, ended_at=NOW - timedelta(seconds=RETENTION)
+    )
+
+    (due,) = expired([candidate], now=NOW, policy=policy, retention_seconds=RETENTION)
+    soon = early(candidate, now=NOW, policy=policy, why="short of space")
+
+    assert due.archive is (policy is CleanupPolicy.ARCHIVE)
+    assert soon is None or soon.archive is (policy is CleanupPolicy.ARCHIVE)
+
+
+@pytest.mark.parametrize("policy", CleanupPolicy)
+@pytest.mark.parametrize("status", [None, *Status])
+@pytest.mark.parametrize(
+    ("kind", "attempt_of"),
+    [("directory", MINE.attempt_of), ("link", MINE.attempt_of), ("directory", None)],
+)
+def test_what_may_go_before_its_time(
+    policy: CleanupPolicy, status: Status | None, kind: str, attempt_of: object
+) -> None:
+    """Short of space, only ended ones go, never with keep_always or a kept failure (req 21.4)."""
+    entry = replace(MINE, kind=EntryKind(kind), attempt_of=attempt_of)
+    ended = NOW if status is not None and is_final(status) else None
+
+    decision = early(
+        Candidate(entry=entry, status=status, ended_at=ended), now=NOW, policy=policy, why="short"
+    )
+
+    allowed = (
+        kind == "directory"
+        and attempt_of is not None
+        and ended is not None
+        and policy is not CleanupPolicy.KEEP_ALWAYS
+        and (policy is not CleanupPolicy.KEEP_ON_FAILURE or status is Status.SUCCESS)
+    )
+    assert (decision is not None) is allowed
+    assert decision is None or "short" in decision.why
+
+
+@pytest.mark.parametrize("policy", CleanupPolicy)
+def test_a_deletion_that_was_broken_off_is_finished(root: Path, policy: CleanupPolicy) -> None:
+    """What bears the mark of a begun deletion goes under any policy, unpacked (req 21.5)."""
+    aside = Workspace.create(root, ID, 1).set_aside()
+
+    (entry,) = scan(root)
+    candidate = Candidate(entry=entry, status=Status.SUCCESS, ended_at=NOW)
+    (decision,) = expired([candidate], now=NOW, policy=policy, retention_seconds=RETENTION)
+
+    assert entry.name == aside.root.name
+    assert (entry.doomed, entry.attempt_of) == (True, (ID, 1))
+    assert (decision.delete, decision.archive) == (True, False)
+    assert decide(policy, Status.RUNNING, None, entry)[0] is False
+    assert decide(policy, None, None, entry)[0] is False
+
+
+def test_setting_aside_replaces_what_an_older_crash_left(root: Path) -> None:
+    """A leftover of the same name is no obstacle to the next deletion."""
+    Workspace.create(root, ID, 1).set_aside()
+    second = Workspace.create(root, ID, 1)
+    second.write({"mine": b"x"})
+
+    aside = second.set_aside()
+
+    assert [path.name for path in root.iterdir()] == [aside.root.name]
+    assert (aside.root / "mine").read_bytes() == b"x"
+    aside.delete()
+    assert list(root.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -120,7 +191,7 @@ def test_deleting_at_once_agrees_with_deleting_later(
     if delete_at_once(policy, status):
         assert is_final(status)
         assert decide(policy, status, age)[0] is True
-    elif policy is not CleanupPolicy.DELETE_AFTER_RETENTION:
+    elif policy not in {CleanupPolicy.DELETE_AFTER_RETENTION, CleanupPolicy.ARCHIVE}:
         assert decide(policy, status, age)[0] is False
 
 
