@@ -249,11 +249,14 @@ def test_the_agents_answer_is_what_people_see_first(home: Home) -> None:
 
     done = home.run(
         "investigate", "--agent", "command", str(home.fault()),
-        env={"AGENT_RUNTIME_COMMAND": str(agent)},
+        env={
+            "AGENT_RUNTIME_COMMAND": str(agent),
+            "KUBECASE_AGENT_RUNTIME__READ_ONLY_PATHS": str(home.root / "answer.md"),
+        },
     )  # fmt: skip
 
     text = done.stdout.decode()
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
     assert "by the agent command" in text
     assert text.index("9.9.9") < text.index("the built-in rules say")
     assert "9.9.9" in home.run("list").stdout.decode()

@@ -19,6 +19,13 @@ _LOGIN_ERRORS = frozenset(
 _QUOTA_ERRORS = frozenset(
     {"rate_limit", "rate_limit_error", "overloaded", "overloaded_error", "billing_error"}
 )
+_TRANSIENT_ERRORS = frozenset(
+    {
+        "rate_limit", "rate_limit_error", "overloaded", "overloaded_error", "server_error",
+        "api_error", "timeout_error",
+    }
+)  # fmt: skip
+_NO_CONNECTION = ("Connection error", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "timed out")
 _SENTENCE = 500
 
 
@@ -61,7 +68,11 @@ def verdict_of(lines: Iterable[bytes], exit: Exit, demanded: Demanded) -> Verdic
     if failure is not None:
         sentence, reason = failure
         return Verdict(
-            report=None, failure=printable(sentence, _SENTENCE), reason=reason, usage=usage
+            report=None,
+            failure=printable(sentence, _SENTENCE),
+            reason=reason,
+            transient=not strange and _may_pass(seen, seen.result, reason),
+            usage=usage,
         )
     text = printable(text_at(seen.result, "result"), len(text_at(seen.result, "result")))
     enough = len(text.encode()) >= MINIMUM_REPORT_BYTES
@@ -142,6 +153,20 @@ def _failure(seen: _Seen, result: Mapping[str, Any], exit: Exit) -> tuple[str, R
     if status in (429, 529) or words & _QUOTA_ERRORS:
         return f"claude got no answer from the model: {words_of(result)}", Reason.QUOTA
     return f"claude failed ({ended or subtype or 'no reason given'}): {words_of(result)}", _by(exit)
+
+
+def _may_pass(seen: _Seen, result: Mapping[str, Any], reason: Reason) -> bool:
+    """Whether another attempt may not meet this failure: a rate limit, a 5xx, no connection."""
+    if reason in (Reason.AUTH, Reason.BUDGET):
+        return False
+    status = result.get("api_error_status") or seen.error_status
+    words = {seen.error_word, text_at(result, "api_error_type")}
+    if words & _TRANSIENT_ERRORS:
+        return True
+    if isinstance(status, int):
+        return status == 429 or 500 <= status <= 599
+    said = words_of(result)
+    return any(each in said for each in _NO_CONNECTION)
 
 
 def _empty_success(result: Mapping[str, Any], ended: str) -> tuple[str, Reason] | None:

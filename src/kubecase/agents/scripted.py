@@ -111,6 +111,7 @@ class Scripted:
             report=printable(report, len(report)) or None,
             failure=printable(text_at(claim, "failure")) or None,
             reason=Reason(reason) if reason in set(Reason) else None,
+            transient=claim.get("transient") is True,
             usage=_usage(usage) if isinstance(usage, Mapping) else None,
         )
 

@@ -7,10 +7,13 @@ from typing import Any
 import anyio
 
 from kubecase.app import plugins
+from kubecase.app.orphans import recover
 from kubecase.app.settings import Settings
 from kubecase.core.lifecycle import is_final
 from kubecase.core.model import IncidentId, Status
-from kubecase.store import CancelOutcome, Store
+from kubecase.core.ports import Silence
+from kubecase.runtime.registry import RuntimeOptions
+from kubecase.store import CancelOutcome, Store, owner_is_alive
 
 POLL_SECONDS = 0.1
 
@@ -61,11 +64,13 @@ async def cancel_incident(
     status = await store.status(incident_id)
     if found is CancelOutcome.ALREADY_FINAL:
         return Cancelled(incident_id=incident_id, found=found, status=status.status, gone=True)
+    if owner_is_alive((await store.attempt(incident_id)).owner) is False:
+        return await _conclude_orphan(store, settings, incident_id, found, wait_seconds)
     gone = False
     deadline = time.monotonic() + wait_seconds
     while True:
         run_dir = settings.store.data_dir / "runs" / status.key
-        gone = await plugins.runtime("process").stop(
+        gone = await plugins.runtime("process", RuntimeOptions()).stop(
             run_dir, wait_seconds=max(0.0, min(deadline - time.monotonic(), wait_seconds))
         )
         status = await store.status(incident_id)
@@ -73,3 +78,24 @@ async def cancel_incident(
             break
         await anyio.sleep(POLL_SECONDS)
     return Cancelled(incident_id=incident_id, found=found, status=status.status, gone=gone)
+
+
+async def _conclude_orphan(
+    store: Store,
+    settings: Settings,
+    incident_id: IncidentId,
+    found: CancelOutcome,
+    wait_seconds: float,
+) -> Cancelled:
+    """Nobody else will bring it to its end: its kubecase is dead."""
+    with anyio.move_on_after(wait_seconds):
+        # The request is on record by now, and is heeded by whoever takes over.
+        await recover(settings, store, Silence(), anyio.Event(), [incident_id])
+    status = await store.status(incident_id)
+    gone = status.exit is None or status.exit.clean
+    return Cancelled(
+        incident_id=incident_id,
+        found=found,
+        status=status.status,
+        gone=gone and is_final(status.status),
+    )

@@ -4,36 +4,15 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
 
 from kubecase import __version__
 from kubecase.app import plugins, wiring
+from kubecase.app.findings import Finding, State
+from kubecase.app.isolation_check import isolation_findings
 from kubecase.app.settings import Loaded, Settings
 from kubecase.core.errors import AgentUnavailable, KubecaseError
-from kubecase.core.model import Command, Limits
-from kubecase.core.ports import Silence, Started, Stream
-
-State = Literal["ok", "missing", "note"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that works or does not. `needed` when the settings ask for it."""
-
-    what: str
-    state: State
-    says: str
-    remedy: str | None = None
-    needed: bool = False
-
-    def as_json(self) -> dict[str, Any]:
-        """The finding for machines."""
-        return asdict(self)
+from kubecase.core.ports import Silence
 
 
 async def checkup(loaded: Loaded) -> list[Finding]:
@@ -49,7 +28,7 @@ async def checkup(loaded: Loaded) -> list[Finding]:
         *_settings(loaded),
         *_directories(settings),
         await _store(settings),
-        await _isolation(settings),
+        *await isolation_findings(settings),
         *_agents(settings),
         *_cluster(settings),
     ]
@@ -60,13 +39,6 @@ def _settings(loaded: Loaded) -> Iterator[Finding]:
     yield Finding(what="settings", state="ok", says=where)
     for warning in (*loaded.warnings, *wiring.without_effect(loaded)):
         yield Finding(what="settings", state="note", says=warning)
-    if os.geteuid() == 0:
-        yield Finding(
-            what="user",
-            state="note",
-            says="running as root: agents run as root too, so file modes do not hold them back",
-            remedy="Run kubecase as a user of its own.",
-        )
 
 
 def _directories(settings: Settings) -> Iterator[Finding]:
@@ -97,61 +69,6 @@ async def _store(settings: Settings) -> Finding:
             what="store", state="missing", says=str(error), remedy=error.hint, needed=True
         )
     return Finding(what="store", state="ok", says=f"opens; {count} investigations on record")
-
-
-class _Trial:
-    """A watcher that keeps what the runtime said of itself."""
-
-    started_as: Started | None = None
-
-    async def started(self, started: Started) -> None:
-        """Keep it."""
-        self.started_as = started
-
-    def output(self, stream: Stream, data: bytes) -> None:
-        """Of no interest here."""
-
-    def listening(self, listeners: tuple[int, ...]) -> None:
-        """A trial has none."""
-
-
-async def _isolation(settings: Settings) -> Finding:
-    """Start a real process in the layer that agents would get."""
-    import anyio
-
-    try:
-        name, _ = wiring.isolation(settings)
-        trial = _Trial()
-        with tempfile.TemporaryDirectory(prefix="kubecase-doctor-") as folder:
-            limits = Limits(
-                wall_clock=10, grace=1, idle=None, output_bytes=1 << 20, disk_bytes=1 << 20
-            )
-            command = Command(
-                argv=(sys.executable, "-I", "-S", "-c", "print('here')"),
-                environment={"PATH": wiring.DEFAULT_PATH},
-                cwd=Path(folder),
-            )
-            exit = await plugins.runtime(name).run(
-                command, limits, run_dir=Path(folder) / "run", stop=anyio.Event(), watcher=trial
-            )
-    except KubecaseError as error:
-        return Finding(
-            what="isolation", state="missing", says=str(error), remedy=error.hint, needed=True
-        )
-    if exit.code != 0 or not exit.clean or trial.started_as is None:
-        return Finding(
-            what="isolation",
-            state="missing",
-            says=f"{name}: a trial process ended by {exit.cause} {exit.error or ''}".rstrip(),
-            needed=True,
-        )
-    lacks = "; ".join(trial.started_as.notes)
-    return Finding(
-        what="isolation",
-        state="ok",
-        says=f"{name}: a trial process was supervised and left nothing"
-        + (f". It does not defend against: {lacks}" if lacks else ""),
-    )
 
 
 def _agents(settings: Settings) -> Iterator[Finding]:

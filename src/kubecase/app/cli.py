@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("show", "incidents:show", "one incident: what happened, when, and the conclusion"),
         ("tail", "incidents:tail", "the agent's log, also while it runs"),
         ("cancel", "incidents:cancel", "stop an investigation and wait until it is gone"),
+        ("retry", "investigate:retry", "another attempt at an incident on record"),
+        ("recover", "recover:recover", "take over what a killed kubecase has left"),
     ),
     "House keeping": (
         ("config", "config:app", "settings: show, schema, example"),

@@ -22,9 +22,20 @@ def agent(name: str, options: Any) -> Agent:
     return made
 
 
-def runtime(name: str) -> Runtime:
-    """The runtime registered as `name`."""
-    made: Runtime = _load("runtimes", name)()
+def reader(name: str) -> Agent | None:
+    """The adapter registered as `name` with nothing configured: enough to read what its CLI has
+    printed. None if it cannot be made so.
+    """
+    try:
+        made: Agent = _load("agents", name)()
+    except (TypeError, KubecaseError):
+        return None
+    return made
+
+
+def runtime(name: str, options: Any) -> Runtime:
+    """The runtime registered as `name`, made from a `runtime.registry.RuntimeOptions`."""
+    made: Runtime = _load("runtimes", name)(options)
     return made
 
 

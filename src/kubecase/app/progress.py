@@ -120,6 +120,11 @@ def in_words(event: str, fields: dict[str, object]) -> str | None:
         case "agent_event":
             tool = f" {fields.get('tool')}" if fields.get("tool") else ""
             line = f"{fields.get('moment')}{tool}: {fields.get('text')}"
+        case "retrying":
+            line = (
+                f"attempt {fields.get('attempt')} failed, which may pass: {fields.get('error')}; "
+                f"again in {fields.get('seconds')} s, {fields.get('left')} more after that"
+            )
         case "stopping":
             line = f"stopping: {fields.get('why')}"
         case "error":

@@ -14,6 +14,7 @@ import anyio
 from kubecase.app import wiring
 from kubecase.app.logs import LogObserver, configure_logs
 from kubecase.app.metrics import ObserverGroup, RuntimeMetrics
+from kubecase.app.orphans import tidy
 from kubecase.app.progress import LiveProgress, PlainProgress
 from kubecase.app.settings import Loaded
 from kubecase.channels.sources.file import load_intake
@@ -22,12 +23,13 @@ from kubecase.clusters.recorded import JoinedCollector, NothingCollector, Record
 from kubecase.core.errors import ClusterUnavailable, FaultRejected, KubecaseError
 from kubecase.core.model import Incident, IncidentId, Reason, Status
 from kubecase.core.ports import Collector, Observer
-from kubecase.service import Concluded
+from kubecase.service import Attempts, Concluded
 from kubecase.service.groups import unwrapped
 from kubecase.service.report import agent_result
 
 if TYPE_CHECKING:
     from kubecase.clusters import ClusterCollector
+    from kubecase.store import Store
 
 DEFAULT_CLUSTER = "default"
 MAX_STDIN = 8 * 1024 * 1024
@@ -35,12 +37,16 @@ MAX_STDIN = 8 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One fault to work, where its facts come from, and what it was taken for."""
+    """One fault to work, where its facts come from, and what it was taken for.
+
+    `incident` is the one on record that another attempt is to be made at.
+    """
 
     fault: FaultInput
     collector: Collector
     recognised: str
     live: bool = False
+    incident: Incident | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +96,7 @@ def jobs_for(
     return tuple(
         Job(
             fault=fault,
-            collector=_collector(fault, live),
+            collector=collector_for(fault, live),
             recognised=f"{target} is {an(intake.form)}{count}{notes}",
         )
         for fault in intake.faults
@@ -154,7 +160,8 @@ def an(form: str) -> str:
     return f"an {form}" if form[0] in "aeiouAEIOU" else f"a {form}"
 
 
-def _collector(fault: FaultInput, live: Collector | None) -> Collector:
+def collector_for(fault: FaultInput, live: Collector | None) -> Collector:
+    """Where the facts of `fault` come from: the cluster, what came with it, both, or nothing."""
     if live is not None and fault.collection is not None:
         return JoinedCollector(live, fault.collection)
     if live is not None:
@@ -185,24 +192,9 @@ class Session:
                     stop, observer, settings.agent_runtime.graceful_shutdown_seconds
                 ),
             ):
+                await tidy(settings, store, observer)
                 for job in jobs:
-                    choice = wiring.choose_agent(settings)
-                    investigator = wiring.investigator(
-                        settings,
-                        choice=choice,
-                        store=store,
-                        collector=job.collector,
-                        observer=observer,
-                    )
-                    incident = _incident(job)
-                    observer.record(
-                        "case_opened",
-                        incident_id=incident.id,
-                        cluster=incident.fault.cluster,
-                        what=_what(incident),
-                        agent=_who(choice),
-                    )
-                    concluded = await investigator.investigate(incident, stop)
+                    concluded = await self._work_one(job, store, observer, stop)
                     left_out = len(jobs) > len(outcomes) + 1
                     outcomes.append(
                         _outcome(job, concluded, stopped=stop.is_set(), left_out=left_out)
@@ -210,6 +202,30 @@ class Session:
                     if stop.is_set():
                         break
         return outcomes
+
+    async def _work_one(
+        self, job: Job, store: "Store", observer: Observer, stop: anyio.Event
+    ) -> Concluded:
+        settings = self.loaded.settings
+        choice = wiring.choose_agent(settings)
+        investigator = wiring.investigator(
+            settings, choice=choice, store=store, collector=job.collector, observer=observer
+        )
+        incident = job.incident or _incident(job)
+        observer.record(
+            "case_opened",
+            incident_id=incident.id,
+            cluster=incident.fault.cluster,
+            what=_what(incident),
+            agent=_who(choice),
+        )
+        attempts = Attempts(
+            investigator=investigator,
+            observer=observer,
+            retries=settings.agent_runtime.retries,
+            delay=settings.agent_runtime.retry_delay_seconds,
+        )
+        return await attempts.work(incident, stop, again=job.incident is not None)
 
     def _observers(self, closing: ExitStack) -> Observer:
         settings = self.loaded.settings

@@ -97,15 +97,15 @@ def _print_hypothesis(out: "Console", number: int, each: Mapping[str, Any]) -> N
         out.print(f"   [green]$[/] {escape(printable(step))}")
 
 
-def print_rows(rows: "Iterable[Row]", now: datetime) -> None:
+def print_rows(rows: "Iterable[Row]", now: datetime, orphans: frozenset[str]) -> None:
     """One line an investigation. On a terminal the end of a line is cut, never what identifies it.
 
-    Through a pipe nothing is cut.
+    Through a pipe nothing is cut. `orphans` are the keys of those whose kubecase is dead.
     """
     from rich.text import Text
 
     out = console()
-    cells = [_cells(row, now) for row in rows]
+    cells = [_cells(row, now, orphans) for row in rows]
     head = ("incident", "status", "age", "took", "severity", "fault", "conclusion")
     widths = [max(len(line[n]) for line in (head, *cells)) for n in range(len(head) - 1)]
     fault = widths.pop() if not sys.stdout.isatty() else min(widths.pop(), 44)
@@ -119,13 +119,14 @@ def print_rows(rows: "Iterable[Row]", now: datetime) -> None:
         out.print(text)
 
 
-def _cells(row: "Row", now: datetime) -> tuple[str, ...]:
+def _cells(row: "Row", now: datetime, orphans: frozenset[str]) -> tuple[str, ...]:
     from kubecase.store import duration
 
     space = f"{row.namespace}/" if row.namespace else ""
+    word = row.reason or ("orphan" if row.key in orphans else None)
     return (
         row.incident_id[:8] + (f" #{row.attempt}" if row.attempt > 1 else ""),
-        f"{row.status} ({row.reason})" if row.reason else str(row.status),
+        f"{row.status} ({word})" if word else str(row.status),
         span((now - row.opened_at).total_seconds()),
         f"{duration(row, now):.1f} s",
         str(row.severity),
@@ -134,8 +135,8 @@ def _cells(row: "Row", now: datetime) -> tuple[str, ...]:
     )
 
 
-def row_as_json(row: "Row", now: datetime) -> dict[str, Any]:
-    """One row of the list for machines."""
+def row_as_json(row: "Row", now: datetime, orphans: frozenset[str]) -> dict[str, Any]:
+    """One row of the list for machines; `orphan` is true for one whose kubecase is dead."""
     from kubecase.store import duration
 
     return {
@@ -144,6 +145,7 @@ def row_as_json(row: "Row", now: datetime) -> dict[str, Any]:
         "agent": row.agent,
         "status": row.status,
         "reason": row.reason,
+        "orphan": row.key in orphans,
         "cluster": row.cluster,
         "namespace": row.namespace,
         "resource": str(row.resource),

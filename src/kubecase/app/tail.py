@@ -12,6 +12,7 @@ from kubecase.app.boundary import AGENT_FAILED, SUCCESS, printable
 from kubecase.app.settings import Settings
 from kubecase.core.lifecycle import is_final
 from kubecase.core.redact import Redactor
+from kubecase.runtime.registry import RuntimeOptions
 from kubecase.store import Store
 
 POLL_SECONDS = 0.25
@@ -73,7 +74,7 @@ class _Log:
 
     def _unseen(self) -> Iterator[bytes]:
         position = 0
-        for chunk in plugins.runtime("process").log(self._run_dir):
+        for chunk in plugins.runtime("process", RuntimeOptions()).log(self._run_dir):
             position += len(chunk)
             if position > self._seen:
                 new = chunk[len(chunk) - (position - self._seen) :]

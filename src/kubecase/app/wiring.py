@@ -1,5 +1,6 @@
 """The only place that knows which implementation is behind which name."""
 
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -17,8 +18,8 @@ from kubecase.core.ports import Agent, Collector, Observer
 if TYPE_CHECKING:
     from kubecase.agents.options import AgentSettings
     from kubecase.clusters import ClusterCollector
-    from kubecase.service import Investigator
-    from kubecase.store import Store
+    from kubecase.service import Investigator, Recovery
+    from kubecase.store import Attempt, Store
     from kubecase.workspace import SkillChoice
 
 BUILTIN = "builtin"
@@ -32,7 +33,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-LATER = ("retries", "fallback", "allow_write_capable_credential", "read_only_mode")
+LATER = ("fallback", "allow_write_capable_credential", "read_only_mode")
 """Keys of `agent_runtime` that are read and checked, and of which nothing makes use yet."""
 
 
@@ -184,16 +185,20 @@ async def opened_store(settings: Settings, observer: Observer) -> AsyncIterator[
 def investigator(
     settings: Settings, *, choice: Choice, store: "Store", collector: Collector, observer: Observer
 ) -> "Investigator":
-    """Everything one investigation needs, from the settings."""
+    """Everything one investigation needs, from the settings. Raises KubecaseError where the layer
+    of isolation that they ask for cannot be had.
+    """
+    from kubecase.app.containment import contain
     from kubecase.core.redact import Redactor
     from kubecase.service import Investigator
     from kubecase.workspace import CleanupPolicy
 
     runtime = settings.agent_runtime
-    name, warnings = isolation(settings)
+    contained = contain(settings, trying=choice.agent is not None)
+    user = contained.user
     return Investigator(
         agent=choice.agent,
-        runtime=plugins.runtime(name),
+        runtime=contained.runtime,
         store=store,
         collector=collector,
         observer=observer,
@@ -207,8 +212,33 @@ def investigator(
         require_report=runtime.require_report,
         exit_classes=settings.agent_options(choice.name).exit_classes,
         cleanup=CleanupPolicy(runtime.cleanup_policy),
-        warnings=warnings,
+        warnings=contained.warnings if choice.agent is not None else (),
+        agent_ids=None if user is None or user.uid == os.geteuid() else (user.uid, user.gid),
     )
+
+
+def recovery(settings: Settings, store: "Store", observer: Observer) -> "Recovery":
+    """What concludes investigations whose kubecase was killed, each with the agent it had."""
+    from kubecase.app.unavailable import UnavailableAgent
+    from kubecase.clusters.recorded import NothingCollector
+    from kubecase.service import Investigator, Recovery
+
+    def made(attempt: "Attempt") -> Investigator:
+        name = attempt.investigation.agent
+        agent = None
+        if name != BUILTIN and name in plugins.names("agents"):
+            agent = _named(name, settings)
+            if isinstance(agent, UnavailableAgent):
+                agent = plugins.reader(name) or agent
+        return investigator(
+            settings,
+            choice=Choice(name=name, agent=agent, why="as it was", chosen=False),
+            store=store,
+            collector=NothingCollector(clock=now),
+            observer=observer,
+        )
+
+    return Recovery(store=store, made=made)
 
 
 def _skills(settings: Settings) -> "SkillChoice":
@@ -221,27 +251,3 @@ def _skills(settings: Settings) -> "SkillChoice":
         names=tuple(skill.name for skill in named) or None,
         disabled=frozenset(skill.name for skill in named if not skill.enabled),
     )
-
-
-def isolation(settings: Settings) -> tuple[str, tuple[str, ...]]:
-    """The layer that agents will run in, and what has to be said about it.
-
-    Raises KubecaseError when the configured layer, or the weakest one allowed, cannot be had:
-    never silently weaker.
-    """
-    runtime = settings.agent_runtime
-    available = plugins.names("runtimes")
-    for key, wanted in (("isolation", runtime.isolation), ("isolation_min", runtime.isolation_min)):
-        if wanted not in {"auto", *available}:
-            raise KubecaseError(
-                f"cannot run agents with {key} {wanted}: this version has only "
-                + ", ".join(available),
-                hint=f"Set agent_runtime.{key} to process, or wait for a version that has it.",
-            )
-    warnings: tuple[str, ...] = ()
-    if runtime.agent_user is not None:
-        raise KubecaseError(
-            "cannot run agents as another user: agent_user is not available in this version",
-            hint="Remove agent_runtime.agent_user.",
-        )
-    return "process", warnings

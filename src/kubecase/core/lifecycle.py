@@ -22,7 +22,12 @@ _SUPERVISION: Mapping[Cause, tuple[Reason, str]] = {
 }
 
 _EXIT_CLASSES: Mapping[int, Ended] = {
-    10: Ended(status=Status.FAILED, reason=Reason.QUOTA, error="agent reported: out of quota"),
+    10: Ended(
+        status=Status.FAILED,
+        reason=Reason.QUOTA,
+        error="agent reported: out of quota",
+        transient=True,
+    ),
     11: Ended(status=Status.TIMEOUT, reason=None, error="agent reported: out of time"),
     12: Ended(status=Status.FAILED, reason=Reason.AUTH, error="agent reported: not authorised"),
 }
@@ -72,6 +77,7 @@ def judge(
             Status.FAILED,
             verdict.reason,
             f"agent execution error: {verdict.failure or verdict.reason}",
+            transient=verdict.transient,
         )
     if exit.signal is not None:
         return _ended(Status.FAILED, Reason.SIGNAL, f"agent killed by {signal_name(exit.signal)}")
@@ -99,8 +105,8 @@ def _judge_report(report_bytes: int | None, refused: str | None) -> Ended:
     return Ended(status=Status.SUCCESS, reason=None, error=None)
 
 
-def _ended(status: Status, reason: Reason | None, error: str) -> Ended:
-    return Ended(status=status, reason=reason, error=error)
+def _ended(status: Status, reason: Reason | None, error: str, *, transient: bool = False) -> Ended:
+    return Ended(status=status, reason=reason, error=error, transient=transient)
 
 
 _SIGNALS: Mapping[int, str] = {

@@ -266,22 +266,28 @@ class Verdict:
     """What an adapter reads from its CLI's output: a claim, which `judge` alone decides on.
 
     `failure` is set when the CLI said itself that it failed; `reason` is then its class.
-    `report` is Markdown taken from the stream, for CLIs that cannot write files.
+    `report` is Markdown taken from the stream, for CLIs that cannot write files. `transient` says
+    that the failure may pass by itself: a rate limit, a 5xx, the network.
     """
 
     report: str | None
     failure: str | None = None
     reason: Reason | None = None
+    transient: bool = False
     usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How an investigation ended: a final status, for `failed` the reason, and a sentence."""
+    """How an investigation ended: a final status, for `failed` the reason, and a sentence.
+
+    `transient` is for a failure that another attempt may not meet.
+    """
 
     status: Status
     reason: Reason | None
     error: str | None
+    transient: bool = False
 
     def __post_init__(self) -> None:
         """Refuse an end that is not final, or a failure without its reason."""
@@ -289,6 +295,8 @@ class Ended:
             raise ValueError(f"{self.status} is not an end")
         if (self.status is Status.FAILED) != (self.reason is not None):
             raise ValueError("exactly a failed investigation has a reason")
+        if self.transient and self.status is not Status.FAILED:
+            raise ValueError("only a failure can be transient")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

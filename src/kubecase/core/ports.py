@@ -128,12 +128,24 @@ class Watcher(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Whether a mechanism works on this host, in words; `remedy` where something can be done."""
+
+    works: bool
+    says: str
+    remedy: str | None = None
+
+
 class Runtime(Protocol):
     """Starts one command, watches it, contains it, and leaves nothing of it alive."""
 
     @property
     def name(self) -> str:
         """The name in settings and in the run's record."""
+
+    def probe(self) -> Probe:
+        """Try on this host what the runtime needs; nothing of the trial is left."""
 
     async def run(
         self, command: Command, limits: Limits, *, run_dir: Path, stop: Stop, watcher: Watcher
@@ -153,6 +165,9 @@ class Runtime(Protocol):
         still runs. None if no agent was started, and then none will be. Only for the owner of the
         run: two that take over the same one are not told apart here. Raises RuntimeUnavailable.
         """
+
+    def is_running(self, run_dir: Path) -> bool:
+        """Whether the run kept in `run_dir`, started by any process, has begun and not ended."""
 
     def lines(self, run_dir: Path) -> Iterator[bytes]:
         """The stored standard output of a run, line by line without line ends, bounded."""

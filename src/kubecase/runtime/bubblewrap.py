@@ -140,7 +140,10 @@ class BubblewrapLayer:
         yield from ("--bind", workspace, workspace, "--chdir", workspace, "--remount-ro", "/")
 
     def _notes(self) -> tuple[str, ...]:
-        notes = [MEMORY, "exit codes: 129 to 192 are read as a death by the signal beyond 128"]
+        notes = [
+            MEMORY,
+            "exit codes: one of 129 to 192 cannot be told from a death by a signal, and is read as that",
+        ]
         if self.options.network == "host":
             notes.append(HOST_NETWORK)
         if self.options.is_root:

@@ -37,8 +37,8 @@ DEVICES = tuple(Path("/dev", name) for name in ("null", "zero", "full", "random"
 KERNEL = (Path("/proc"), Path("/sys/devices/system/cpu"))
 SINCE_NETWORK, SINCE_SCOPES = 4, 6
 NAMES = (
-    "names: what files there are outside the workspace, and which processes run, can be seen, not "
-    "read"
+    "names: under Landlock version {} it can be seen, not read, what files there are outside the "
+    "workspace and which processes run"
 )
 
 
@@ -103,8 +103,7 @@ class LandlockLayer:
     def _notes(self) -> tuple[str, ...]:
         known = version()
         notes = [
-            f"landlock: version {known} is in force",
-            NAMES,
+            NAMES.format(known),
             MEMORY,
         ]
         if known < SINCE_SCOPES:

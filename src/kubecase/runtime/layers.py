@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, Self
 
 from kubecase.core.errors import RuntimeUnavailable
 from kubecase.core.model import Command
+from kubecase.core.ports import Probe as Probe  # noqa: PLC0414 - every layer answers with one
 from kubecase.runtime.seccomp import Network
 
 LayerName = Literal["process", "landlock", "bwrap", "container"]
@@ -96,15 +97,6 @@ class Wrapped:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """Whether a layer works on this host, in words; `remedy` where something can be done."""
-
-    works: bool
-    says: str
-    remedy: str | None = None
-
-
 class Layer(Protocol):
     """One way to contain a command."""
 
@@ -131,7 +123,13 @@ class ProcessLayer:
         return "process"
 
     def probe(self) -> Probe:
-        """Always works where agents can be supervised at all."""
+        """Works wherever agents can be supervised at all, but closes nothing."""
+        if self.options.network == "none":
+            return Probe(
+                works=False,
+                says="it cannot close the network, which agent_runtime.network asks for",
+                remedy="Use isolation landlock or bwrap, or agent_runtime.network host.",
+            )
         return Probe(works=True, says="processes are supervised, nothing more")
 
     def wrap(self, command: Command, run_dir: Path) -> Wrapped:

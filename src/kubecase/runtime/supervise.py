@@ -12,7 +12,7 @@ import anyio
 
 from kubecase.core.errors import RuntimeUnavailable
 from kubecase.core.model import Command, Exit, Limits
-from kubecase.core.ports import Stop, Watcher
+from kubecase.core.ports import Probe, Stop, Watcher
 from kubecase.runtime import launch, records
 from kubecase.runtime.attach import find, open_shim, stop_run
 from kubecase.runtime.layers import Layer, ProcessLayer, Wrapped
@@ -44,6 +44,10 @@ class ProcessRuntime:
     def name(self) -> str:
         """The name of the layer, in settings and in the run's record."""
         return self.layer.name
+
+    def probe(self) -> Probe:
+        """Try the mechanism of the layer."""
+        return self.layer.probe()
 
     async def run(
         self, command: Command, limits: Limits, *, run_dir: Path, stop: Stop, watcher: Watcher
@@ -83,6 +87,11 @@ class ProcessRuntime:
         finally:
             with anyio.CancelScope(shield=True):
                 await supervision.leave_nothing()
+
+    def is_running(self, run_dir: Path) -> bool:
+        """Whether a shim is at work there: it holds its record of the start, and lives."""
+        started = records.read_started(run_dir)
+        return started is not None and started.shim.is_alive()
 
     def lines(self, run_dir: Path) -> Iterator[bytes]:
         """The stored standard output line by line, without line ends, at most 8 MiB of each."""

@@ -16,7 +16,7 @@ from kubecase.core.model import (
     Usage,
     Verdict,
 )
-from kubecase.core.ports import Observer, Started
+from kubecase.core.ports import Observer
 from kubecase.core.report import Report
 from kubecase.workspace import SkillCopied, Workspace
 
@@ -42,7 +42,7 @@ class Case:
     skills: tuple[SkillCopied, ...] = ()
     collection: Collection | None = None
     findings: Report = NOTHING_FOUND
-    started: Started | None = None
+    isolation_notes: tuple[str, ...] = ()
     command: Command | None = None
     exit: Exit | None = None
     verdict: Verdict | None = None
@@ -52,6 +52,7 @@ class Case:
     ended: Ended | None = None
     operator_error: KubecaseError | None = None
     error_told: bool = False
+    retry: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -96,6 +97,11 @@ def tell_error(observer: Observer, case: Case, error_type: str, error: object) -
 def stopped() -> Ended:
     """The end of a case that was cancelled before an agent had started."""
     return Ended(status=Status.CANCELLED, reason=None, error="stopped on request")
+
+
+def lost(error: str) -> Ended:
+    """The end of a case of which nobody knows how it ended."""
+    return _failed(Reason.LOST, error)
 
 
 def _failed(reason: Reason, error: str) -> Ended:

@@ -37,6 +37,7 @@ REPORT_NAMES = {"md": "final-report.md", "html": "final-report.html", "json": "f
 class Concluded:
     """An investigation that is over.
 
+    `retry` says that the failure may pass and the incident was kept open for another attempt.
     `machine` is the content of `final-report.json`; `reports` says by kind (`md`, `html`, `json`)
     where the reports lie. `operator_error` is what a human can put right, if that ended it.
     """
@@ -46,6 +47,7 @@ class Concluded:
     reports: dict[str, Path]
     notes: tuple[str, ...] = ()
     operator_error: KubecaseError | None = None
+    retry: bool = False
 
 
 def take_report(case: Case, workspace: Workspace) -> int | None:
@@ -139,6 +141,7 @@ class Conclusion:
             reports=drawn.reports,
             notes=tuple(self.case.notes),
             operator_error=self.case.operator_error,
+            retry=self.case.retry,
         )
 
     def _outcome(self) -> Investigation:
@@ -248,7 +251,7 @@ class Conclusion:
             agent_json=case.agent_json,
             collection=case.collection,
             limits=self.investigator.limits,
-            isolation_notes=case.started.notes if case.started else (),
+            isolation_notes=case.isolation_notes,
             skills=tuple(f"{skill.name} {skill.tree_hash[:12]}" for skill in case.skills),
             notes=tuple(case.notes),
             log_tail=self._log_tail(),
@@ -273,7 +276,9 @@ class Conclusion:
                 lambda: investigator.store.save_report(final, _answer(machine), machine["findings"])
             )
         await self._persistently(
-            lambda: investigator.store.move(case.attempt, final.status, **_changes(final))
+            lambda: investigator.store.move(
+                case.attempt, final.status, keep_open=case.retry, **_changes(final)
+            )
         )
         cluster = case.incident.fault.cluster
         if final.reason is not None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,16 +14,17 @@ from kubecase.core.errors import KubecaseError
 from kubecase.core.lifecycle import judge
 from kubecase.core.model import (
     Collection,
-    Command,
     Ended,
     Exit,
     Gap,
     Incident,
+    Investigation,
     Limits,
     Status,
 )
 from kubecase.core.ports import Agent, Collector, Observer, Runtime, Started, Stop
 from kubecase.core.redact import Redactor
+from kubecase.core.report import Report, report_as_json, report_from_json
 from kubecase.diagnosis import diagnose
 from kubecase.service import builtin
 from kubecase.service.case import (
@@ -34,14 +35,15 @@ from kubecase.service.case import (
     TMP,
     Case,
     ended_by,
+    lost,
     stopped,
     tell_error,
 )
 from kubecase.service.conclude import Concluded, Conclusion, take_report
 from kubecase.service.groups import unwrapped
-from kubecase.service.watch import Watch, report_size
-from kubecase.store import CancelRequested, Store
-from kubecase.workspace import CleanupPolicy, SkillChoice, Workspace, copy_skills
+from kubecase.service.watch import Requested, Watch, mirrored, report_size
+from kubecase.store import Attempt, CancelRequested, Store, Story
+from kubecase.workspace import CleanupPolicy, SkillChoice, Workspace, copy_skills, hand_over
 
 RESERVE_BYTES = 512 * 1024
 
@@ -52,6 +54,7 @@ class Investigator:
 
     `agent` is None for the built-in investigator. `data` is the service's own directory, which no
     agent can reach; `workspaces` the root of all workspaces. `path` is the PATH that agents get.
+    `agent_ids` are user and group of the agents, if those are not our own.
     """
 
     agent: Agent | None
@@ -70,25 +73,45 @@ class Investigator:
     exit_classes: bool = False
     cleanup: CleanupPolicy = CleanupPolicy.DELETE_AFTER_RETENTION
     warnings: Sequence[str] = field(default=())
+    agent_ids: tuple[int, int] | None = None
 
     @property
     def agent_name(self) -> str:
         """The name that stands in rows and metrics."""
         return self.agent.name if self.agent else builtin.NAME
 
-    async def investigate(self, incident: Incident, stop: Stop) -> Concluded:
+    async def investigate(
+        self, incident: Incident, stop: Stop, *, again: bool = False, may_retry: bool = False
+    ) -> Concluded:
         """Work `incident` to its end and return what became of it.
 
-        Raises IncidentExists when its id is on record already, before anything is touched. From
-        then on three reports and one final state follow, also when this is left by an error:
-        an error of the operator's is a failed investigation, a bug of ours is raised after that.
+        With `again` it is on record already and this is one attempt more; with `may_retry` the
+        incident stays open after a failure that may pass, and `Concluded.retry` says so.
+
+        Raises IncidentExists when its id is on record already (without `again`), before anything
+        is touched. From then on three reports and one final state follow, also when this is left
+        by an error: an error of the operator's is a failed investigation, a bug of ours is raised
+        after that.
         """
-        attempt = await self.store.begin(incident, agent=self.agent_name)
+        if again:
+            attempt = await self.store.begin_attempt(incident.id, self.agent_name)
+        else:
+            attempt = await self.store.begin(incident, agent=self.agent_name)
+        case = self._case(incident, attempt)
+        return await self._to_the_end(case, self._work(case, stop), may_retry=may_retry)
+
+    def _case(self, incident: Incident, attempt: Investigation) -> Case:
         case = Case(incident=incident, attempt=attempt, run_dir=self.data / "runs" / attempt.key)
         case.notes += self.warnings
+        return case
+
+    async def _to_the_end(
+        self, case: Case, work: Awaitable[Ended], *, may_retry: bool = False
+    ) -> Concluded:
+        """Whatever becomes of `work`: one final state, three reports."""
         try:
             with unwrapped():
-                case.ended = await self._work(case, stop)
+                case.ended = await work
         except CancelRequested:
             case.ended = stopped()
         except KubecaseError as error:
@@ -96,12 +119,58 @@ class Investigator:
             case.operator_error = error
             case.ended = ended_by(case, error)
         finally:
-            # Also after a bug of ours, and when we are shut down: one final state, three reports.
+            # Also after a bug of ours, and when we are shut down.
             with anyio.CancelScope(shield=True):
                 if case.ended is None:
                     case.ended = self._ended_otherwise(case, sys.exception())
+                case.retry = may_retry and case.ended.transient
                 concluded = await Conclusion(investigator=self, case=case).draw()
         return concluded
+
+    async def resume(self, orphan: Attempt, story: Story, stop: Stop) -> Concluded:
+        """Conclude an attempt whose kubecase was killed, and which is owned by this one now.
+
+        An agent that still runs is followed to its end; what ended meanwhile is taken from the
+        record that its shim left; what was never started, or left no word, is `lost`.
+        """
+        case = self._case(story.incident, orphan.investigation)
+        case.findings = _saved_findings(story, orphan.investigation.attempt) or case.findings
+        case.isolation_notes = orphan.isolation_notes
+        case.notes.append(
+            f"kubecase was killed while this attempt was {orphan.investigation.status}; another "
+            "process took it over"
+        )
+        return await self._to_the_end(case, self._follow(case, orphan, stop))
+
+    async def _follow(self, case: Case, orphan: Attempt, stop: Stop) -> Ended:
+        case.stage = "take over"
+        case.workspace = self._left_workspace(case)
+        if self.agent is None or case.attempt.status is Status.CREATED:
+            return lost("kubecase was killed before the agent had been started")
+        if orphan.cancel_requested_at is not None:
+            stop = Requested()
+        if case.workspace is None:
+            exit = await self.runtime.attach(
+                case.run_dir, stop=stop, watcher=self._watch(self.agent, case, -1)
+            )
+        else:
+            with mirrored(case.workspace) as mirror:
+                watch = self._watch(self.agent, case, mirror)
+                exit = await self.runtime.attach(case.run_dir, stop=stop, watcher=watch)
+        if exit is None:
+            return lost("kubecase was killed before the agent had been started")
+        case.stage, case.exit = "collect", exit
+        if case.workspace is None:
+            return lost("its workspace is gone")
+        return await anyio.to_thread.run_sync(self._judge, self.agent, case, case.workspace, exit)
+
+    def _left_workspace(self, case: Case) -> Workspace | None:
+        """The workspace of an earlier process, if it came to make one."""
+        try:
+            return Workspace.open(self.workspaces, case.incident.id, case.attempt.attempt)
+        except KubecaseError as error:
+            case.notes.append(f"no workspace was left: {error}")
+            return None
 
     async def _work(self, case: Case, stop: Stop) -> Ended:
         workspace, briefing = await self._prepare(case, stop)
@@ -113,6 +182,8 @@ class Investigator:
             Status.STARTING,
             workspace=workspace.root,
             output_log=workspace.root / AGENT_LOG,
+            # For whoever has to conclude if this process is killed; redacted as all on record is.
+            findings=self.redactor.json(report_as_json(case.findings))[0],
         )
         if self.agent is None:
             return await self._answer_ourselves(case, workspace)
@@ -194,13 +265,9 @@ class Investigator:
         workspace.write(command.files)
         mirror = workspace.create_log()
         try:
-            watch = Watch(
-                incident=case.incident,
-                agent=agent,
-                observer=self.observer,
-                mirror=mirror,
-                begun=lambda started: self._begun(case, command, started),
-            )
+            if self.agent_ids is not None:
+                hand_over(workspace, *self.agent_ids)
+            watch = self._watch(agent, case, mirror)
             async with anyio.create_task_group() as beside:
                 beside.start_soon(report_size, workspace.size, lambda n: self._tell_size(case, n))
                 exit = await self.runtime.run(
@@ -211,6 +278,15 @@ class Investigator:
             os.close(mirror)
         case.stage, case.exit = "collect", exit
         return await anyio.to_thread.run_sync(self._judge, agent, case, workspace, exit)
+
+    def _watch(self, agent: Agent, case: Case, mirror: int) -> Watch:
+        return Watch(
+            incident=case.incident,
+            agent=agent,
+            observer=self.observer,
+            mirror=mirror,
+            begun=lambda started: self._begun(case, started),
+        )
 
     def _judge(self, agent: Agent, case: Case, workspace: Workspace, exit: Exit) -> Ended:
         case.verdict = agent.verdict(self.runtime.lines(case.run_dir), exit)
@@ -224,21 +300,25 @@ class Investigator:
             exit_classes=self.exit_classes,
         )
 
-    async def _begun(self, case: Case, command: Command, started: Started) -> None:
+    async def _begun(self, case: Case, started: Started) -> None:
         case.stage = "run"
-        case.started = started
+        case.isolation_notes = started.notes
+        if case.attempt.status is Status.RUNNING:
+            return  # on record since before it was taken over
         case.attempt = await self.store.move(
             case.attempt,
             Status.RUNNING,
             started_at=started.at,
             isolation=started.isolation,
+            isolation_notes=started.notes,
         )
+        command = case.command
         self.observer.record(
             "agent_started",
             incident_id=case.incident.id,
             cluster=case.incident.fault.cluster,
-            command=command.argv,
-            cwd=command.cwd,
+            command=command.argv if command else (),
+            cwd=command.cwd if command else None,
             pid=started.pid,
             isolation=started.isolation,
         )
@@ -271,3 +351,11 @@ class Investigator:
         if isinstance(error, Exception):
             tell_error(self.observer, case, "internal", error)
         return ended_by(case, error)
+
+
+def _saved_findings(story: Story, attempt: int) -> Report | None:
+    """The built-in findings that were put on record before the agent was started."""
+    for saved in story.reports:
+        if saved.attempt == attempt and saved.findings is not None:
+            return report_from_json(dict(saved.findings))[0]
+    return None

@@ -2,13 +2,17 @@
 
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
 
+from kubecase.core.errors import KubecaseError
 from kubecase.core.model import Incident
 from kubecase.core.ports import Agent, Moment, Observer, Started, Stream
+from kubecase.service.case import AGENT_LOG
+from kubecase.workspace import Workspace
 
 MAX_LINE = 1024 * 1024
 MAX_LINES_A_SECOND = 200
@@ -93,6 +97,36 @@ class Watch:
                 view = view[os.write(self.mirror, view) :]
         except OSError:
             self._mirror_works = False
+
+
+class Requested:
+    """A request to stop that has been made before anybody could wait for it."""
+
+    def is_set(self) -> bool:
+        """Always."""
+        return True
+
+    async def wait(self) -> object:
+        """At once."""
+        return None
+
+
+@contextmanager
+def mirrored(workspace: Workspace) -> Iterator[int]:
+    """A fresh mirror of the log in a workspace that an agent may have worked in already.
+
+    What it made of the old one goes; if it left no place for one, nothing is mirrored.
+    """
+    try:
+        with suppress(KubecaseError, FileNotFoundError):
+            workspace.remove(AGENT_LOG)
+        handle = workspace.create_log()
+    except KubecaseError:
+        handle = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 async def report_size(

@@ -22,6 +22,7 @@ from kubecase.store.values import (
     SavedReport,
     SlotTaken,
     Story,
+    TakenOver,
     Transition,
     duration,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "SlotTaken",
     "Store",
     "Story",
+    "TakenOver",
     "Transition",
     "downgrade",
     "duration",

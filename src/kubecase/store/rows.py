@@ -119,13 +119,18 @@ def attempt_of(row: RowMapping) -> Attempt:
         run_dir=_path(row["run_dir"]),
         isolation_notes=tuple(row["isolation_notes"]),
         cancel_requested_at=row["cancel_requested_at"],
-        owner=Owner(
-            host_id=row["owner_host"],
-            boot_id=row["owner_boot"],
-            pid=row["owner_pid"],
-            started=row["owner_started"],
-        ),
+        owner=owner_of(row),
         epoch=row["epoch"],
+    )
+
+
+def owner_of(row: RowMapping) -> Owner:
+    """The owner in a row of `investigation`."""
+    return Owner(
+        host_id=row["owner_host"],
+        boot_id=row["owner_boot"],
+        pid=row["owner_pid"],
+        started=row["owner_started"],
     )
 
 

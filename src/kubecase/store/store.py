@@ -14,7 +14,7 @@ from kubecase.core.model import Incident, IncidentId, IncidentState, Investigati
 from kubecase.core.ports import Observer, Silence
 from kubecase.store import location, migrate, reading, rows, writing
 from kubecase.store.database import Database, opened
-from kubecase.store.owner import Owner
+from kubecase.store.owner import Owner, owner_is_alive
 from kubecase.store.schema import OpenedBy
 from kubecase.store.values import Attempt, CancelOutcome, Changes, Row, Story, duration
 
@@ -109,6 +109,7 @@ class Store:
         *,
         detail: str | None = None,
         keep_open: bool = False,
+        findings: Mapping[str, Any] | None = None,
         **changes: Unpack[Changes],
     ) -> Investigation:
         """`investigation` after it went to `to`; row and transition are then durable.
@@ -116,11 +117,12 @@ class Store:
         The one place where a status changes and where that is announced, as `state_changed`,
         exactly once. An end also sets the incident to done, unless another attempt at it has not
         ended or `keep_open` says that one follows. `detail` is for the record of transitions; if
-        left out it is the error.
+        left out it is the error. `findings` are kept with it, for whoever may have to conclude.
 
         Raises IllegalTransition if the table of transitions does not have it or another one moved
         the investigation meanwhile; CancelRequested instead of going to starting or running when
-        a cancel was asked for; IncidentUnknown if it was forgotten. Nothing is changed then.
+        a cancel was asked for; TakenOver if another process owns it by now; IncidentUnknown if it
+        was forgotten. Nothing is changed then.
         """
         _check(investigation, to, changes)
         now = self._clock()
@@ -135,11 +137,15 @@ class Store:
                 connection,
                 investigation,
                 to,
+                owner=self._owner,
                 columns=columns,
                 at=now,
                 detail=detail or changes.get("error"),
                 keep_open=keep_open,
             )
+            if findings is not None:
+                values = self._report(None, findings)
+                await writing.keep_report(connection, investigation, values, self._owner)
             return rows.attempt_of(row)
 
         def announce(moved: Attempt) -> None:
@@ -173,17 +179,22 @@ class Store:
     ) -> None:
         """Keep the machine form of a conclusion and of the built-in findings beside it.
 
-        Saving again replaces. Raises IncidentUnknown.
+        Saving again replaces. Raises IncidentUnknown, and TakenOver if another process owns it.
         """
-        values = {
+        values = self._report(report, findings)
+        await self._database.write(
+            lambda connection: writing.keep_report(connection, investigation, values, self._owner)
+        )
+
+    def _report(
+        self, report: Mapping[str, Any] | None, findings: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        return {
             "report": report,
             "findings": findings,
             "headline": rows.headline_of(report, findings),
             "saved_at": self._clock(),
         }
-        await self._database.write(
-            lambda connection: writing.keep_report(connection, investigation, values)
-        )
 
     async def forget(self, incident_id: IncidentId) -> None:
         """Delete an incident, its fault, attempts, transitions, reports and deliveries.
@@ -244,6 +255,23 @@ class Store:
     async def by_workspace(self) -> Mapping[Path, Investigation]:
         """Every investigation that has a workspace, by its path: how, and when, it ended."""
         return await self._database.read(reading.by_workspace)
+
+    async def take_over(self, orphan: Attempt) -> Attempt | None:
+        """Own `orphan`, whose owner is proved dead, from now on; None if another was faster.
+
+        Raises ValueError for an attempt whose owner may be alive: that one is not to be touched.
+        """
+        if owner_is_alive(orphan.owner) is not False:
+            raise ValueError(f"the owner of {orphan.investigation.key} may be alive")
+        row = await self._database.write(
+            lambda connection: writing.take_over(connection, orphan, self._owner)
+        )
+        return None if row is None else rows.attempt_of(row)
+
+    async def orphans(self) -> tuple[Attempt, ...]:
+        """The attempts of this host that have not ended and whose owner is proved dead."""
+        unfinished = await self.owners_of_unfinished()
+        return tuple(each for each in unfinished if owner_is_alive(each.owner) is False)
 
     async def owners_of_unfinished(self) -> tuple[Attempt, ...]:
         """The attempts that have not ended, oldest first, with their owners. Adopts nothing."""

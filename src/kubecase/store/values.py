@@ -29,6 +29,10 @@ class CancelRequested(KubecaseError):
     """The attempt is to be cancelled: nothing may be started for it any more."""
 
 
+class TakenOver(KubecaseError):
+    """Another process owns the attempt by now: what this one knows of it is history."""
+
+
 class SlotTaken(KubecaseError):
     """Another unfinished attempt holds this slot of the cluster."""
 
@@ -146,6 +150,11 @@ class Row:
     started_at: datetime | None
     ended_at: datetime | None
     headline: str | None
+
+    @property
+    def key(self) -> str:
+        """`<incident id>-<attempt>`, like that of the investigation."""
+        return f"{self.incident_id}-{self.attempt}"
 
 
 class Timed(Protocol):

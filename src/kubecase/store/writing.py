@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kubecase.core.errors import IllegalTransition, IncidentExists
@@ -16,10 +16,12 @@ from kubecase.store.owner import Owner
 from kubecase.store.schema import OpenedBy, fault, incident, investigation, report, transition
 from kubecase.store.values import (
     AlreadyOpen,
+    Attempt,
     CancelOutcome,
     CancelRequested,
     IncidentBusy,
     SlotTaken,
+    TakenOver,
 )
 
 _OPEN = (IncidentState.QUEUED, IncidentState.ACTIVE)
@@ -97,6 +99,7 @@ async def change_status(
     before: Investigation,
     to: Status,
     *,
+    owner: Owner,
     columns: Mapping[str, Any],
     at: datetime,
     detail: str | None,
@@ -104,12 +107,11 @@ async def change_status(
 ) -> RowMapping:
     """The row of `before` after it went to `to`, with the transition recorded beside it.
 
-    Only if the row still has the status of `before`: of several that try, one succeeds. Raises
-    IllegalTransition, CancelRequested or IncidentUnknown, and then nothing is written.
+    Only if the row still has the status of `before` and belongs to `owner`: of several that try,
+    one succeeds, and none that was thought dead and taken over from. Raises IllegalTransition,
+    CancelRequested, TakenOver or IncidentUnknown, and then nothing is written.
     """
-    this = (investigation.c.incident_id == before.incident_id) & (
-        investigation.c.attempt == before.attempt
-    )
+    this = _this(before) & _owned_by(owner)
     query = update(investigation).where(this, investigation.c.status == before.status)
     if to in _BEFORE_THE_END:
         query = query.where(investigation.c.cancel_requested_at.is_(None))
@@ -118,7 +120,7 @@ async def change_status(
     )
     row = changed.mappings().first()
     if row is None:
-        await _explain_refusal(connection, before, to)
+        await _explain_refusal(connection, before, to, owner)
         raise AssertionError("unreachable: a refused change has a reason")
     await connection.execute(
         insert(transition).values(
@@ -160,11 +162,50 @@ async def ask_to_cancel(
     )  # fmt: skip
 
 
+async def take_over(connection: AsyncConnection, orphan: Attempt, heir: Owner) -> RowMapping | None:
+    """The row of `orphan` with `heir` as its owner; None if it has ended or has an heir already.
+
+    The epoch decides: of several that try with the same one, one succeeds.
+    """
+    changed = await connection.execute(
+        update(investigation)
+        .where(
+            _this(orphan.investigation),
+            investigation.c.epoch == orphan.epoch,
+            investigation.c.status.in_(reading.UNFINISHED),
+        )
+        .values(
+            owner_host=heir.host_id,
+            owner_boot=heir.boot_id,
+            owner_pid=heir.pid,
+            owner_started=heir.started,
+            epoch=orphan.epoch + 1,
+        )
+        .returning(*investigation.c)
+    )
+    return changed.mappings().first()
+
+
+def _this(of: Investigation) -> ColumnElement[bool]:
+    return (investigation.c.incident_id == of.incident_id) & (investigation.c.attempt == of.attempt)
+
+
+def _owned_by(owner: Owner) -> ColumnElement[bool]:
+    return and_(
+        investigation.c.owner_host == owner.host_id,
+        investigation.c.owner_boot == owner.boot_id,
+        investigation.c.owner_pid == owner.pid,
+        investigation.c.owner_started == owner.started,
+    )
+
+
 async def keep_report(
-    connection: AsyncConnection, of: Investigation, values: Mapping[str, Any]
+    connection: AsyncConnection, of: Investigation, values: Mapping[str, Any], owner: Owner
 ) -> None:
-    """Store the report of an attempt in place of an earlier one. Raises IncidentUnknown."""
-    await reading.row_of(connection, of.incident_id, of.attempt)
+    """Store the report of an attempt in place of an earlier one. IncidentUnknown, TakenOver."""
+    row = await reading.row_of(connection, of.incident_id, of.attempt)
+    if rows.owner_of(row) != owner:
+        raise TakenOver(f"cannot keep a report of {of.key}: another process owns it by now")
     mine = (report.c.incident_id == of.incident_id) & (report.c.attempt == of.attempt)
     replaced = await connection.execute(
         update(report).where(mine).values(values).returning(report.c.attempt)
@@ -262,8 +303,15 @@ async def _refuse_slot(connection: AsyncConnection, cluster: str, slot: int) -> 
         )
 
 
-async def _explain_refusal(connection: AsyncConnection, before: Investigation, to: Status) -> None:
+async def _explain_refusal(
+    connection: AsyncConnection, before: Investigation, to: Status, owner: Owner
+) -> None:
     row = await reading.row_of(connection, before.incident_id, before.attempt)
+    if rows.owner_of(row) != owner:
+        raise TakenOver(
+            f"cannot move investigation {before.key} to {to}: another process owns it by now",
+            hint=f"See what happened with `kubecase show {before.incident_id}`.",
+        )
     if row["status"] is before.status and row["cancel_requested_at"] is not None:
         raise CancelRequested(
             f"investigation {before.key} is to be cancelled", hint="Nothing is started for it."

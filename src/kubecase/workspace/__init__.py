@@ -25,6 +25,7 @@ from kubecase.workspace.artifacts import Collected, CollectionBudget, collect
 from kubecase.workspace.directory import Size, Workspace
 from kubecase.workspace.kept import keep_files
 from kubecase.workspace.names import shown
+from kubecase.workspace.ownership import hand_over
 from kubecase.workspace.packing import ArchiveLimits, Tick
 from kubecase.workspace.removing import directory_in, free_bytes, held_alone
 from kubecase.workspace.retention import (
@@ -72,6 +73,7 @@ __all__ = [
     "early",
     "expired",
     "free_bytes",
+    "hand_over",
     "held_alone",
     "keep_files",
     "load_skills",

@@ -1,4 +1,7 @@
-"""`kubecase list`, `show`, `tail` and `cancel`: what is on record, and stopping what runs."""
+"""`kubecase list`, `show`, `tail` and `cancel`: what is on record, and stopping what runs.
+
+Those that only read adopt nothing: an investigation whose kubecase was killed is shown as that.
+"""
 
 import json as jsonlib
 import sys
@@ -13,7 +16,7 @@ from kubecase.app.commands.options import DEFAULT, Json, Shared
 if TYPE_CHECKING:
     from kubecase.app.settings import Settings
     from kubecase.core.redact import Redactor
-    from kubecase.store import Store, Story
+    from kubecase.store import Row, Store, Story
 
 T = TypeVar("T")
 
@@ -45,13 +48,24 @@ def list_(
     if status is not None and status not in set(Status):
         raise KubecaseError(f"no status {status!r}", hint=f"There are: {', '.join(Status)}.")
     wanted = Status(status) if status else None
-    rows = _ask(shared, lambda store: store.list_investigations(limit=limit, status=wanted))
+
+    async def ask(store: "Store") -> "tuple[tuple[Row, ...], frozenset[str]]":
+        rows = await store.list_investigations(limit=limit, status=wanted)
+        return rows, frozenset(each.investigation.key for each in await store.orphans())
+
+    rows, orphans = _ask(shared, ask)
     if json:
-        print(jsonlib.dumps([row_as_json(row, now()) for row in rows], indent=2))
+        print(jsonlib.dumps([row_as_json(row, now(), orphans) for row in rows], indent=2))
     elif rows:
-        print_rows(rows, now())
+        print_rows(rows, now(), orphans)
     else:
         print("no incidents on record; try: kubecase demo", file=sys.stderr)
+    if orphans:
+        print(
+            f"kubecase: {len(orphans)} investigations have lost their kubecase; "
+            "`kubecase recover` brings them to their end",
+            file=sys.stderr,
+        )
     return SUCCESS
 
 

@@ -1,4 +1,4 @@
-"""`kubecase investigate` and `kubecase demo`: one investigation now, in sight of whoever asked."""
+"""`kubecase investigate`, `retry` and `demo`: one investigation now, in sight of whoever asked."""
 
 import json as jsonlib
 import signal
@@ -107,6 +107,72 @@ def investigate(
     )
     jobs = facts.jobs(target, loaded)
     return _work(loaded, jobs, metrics_port=metrics_port, json=json, quiet=quiet)
+
+
+def retry(
+    incident: str,
+    /,
+    *,
+    agent: str | None = None,
+    timeout: str | None = None,
+    cluster: str | None = None,
+    kubeconfig: Path | None = None,
+    recording: Path | None = None,
+    json: Json = False,
+    quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
+    shared: Shared = DEFAULT,
+) -> int:
+    """Make another attempt at an incident that is on record, in a workspace of its own.
+
+    What earlier attempts left stays as it is. Exit codes are those of `investigate`.
+
+    Parameters
+    ----------
+    incident
+        Its id, a unique beginning of four characters or more, or @last.
+    agent
+        Agent to ask this time: builtin, claude, command, or auto.
+    timeout
+        Time limit of the agent, such as 90s or 10m.
+    cluster
+        Name of a configured cluster to read facts from, with GET requests only.
+    kubeconfig
+        Kubeconfig of the cluster to read facts from, with GET requests only.
+    recording
+        Folder or file of recorded objects, events and logs to take the facts from.
+    json
+        Print the AgentResult as JSON on standard output.
+    quiet
+        No progress.
+    """
+    loaded = shared.settings(
+        agent_runtime__agent=agent,
+        agent_runtime__max_duration_minutes=timeout,
+        agent_runtime__kubeconfig_path=kubeconfig,
+    )
+    return _work(
+        loaded, [_another(incident, loaded, cluster, kubeconfig, recording)],
+        metrics_port=None, json=json, quiet=quiet,
+    )  # fmt: skip
+
+
+def _another(
+    incident: str,
+    loaded: "Loaded",
+    cluster: str | None,
+    kubeconfig: Path | None,
+    recording: Path | None,
+) -> "Job":
+    import anyio
+
+    from kubecase.app.again import job_again
+
+    async def find() -> "Job":
+        return await job_again(
+            incident, loaded, cluster=cluster, kubeconfig=kubeconfig, recording=recording
+        )
+
+    return anyio.run(find)
 
 
 def demo(

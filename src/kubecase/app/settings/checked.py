@@ -117,6 +117,11 @@ class _Settings:
         root = self.directory("agent_runtime.workspace_root", section.workspace_root, "workspaces")
         skills = self.path("agent_runtime.skills_source", section.skills_source)
         kubeconfig = self.path("agent_runtime.kubeconfig_path", section.kubeconfig_path)
+        readable = tuple(
+            path
+            for each in section.read_only_paths
+            if (path := self.path("agent_runtime.read_only_paths", each)) is not None
+        )
         if root is None:
             return None
         tools = section.allowed_tools
@@ -133,11 +138,15 @@ class _Settings:
             isolation=section.isolation,
             isolation_min=section.isolation_min,
             agent_user=section.agent_user,
+            network=section.network,
+            read_only_paths=readable,
+            when_supervisor_dies=section.when_supervisor_dies,
             require_report=section.require_report,
             cleanup_policy=section.cleanup_policy,
             min_free_bytes=section.min_free_space,
             gc_interval_seconds=section.gc_interval,
             retries=section.retries,
+            retry_delay_seconds=section.retry_delay,
             fallback=tuple(section.fallback),
             allow_write_capable_credential=section.allow_write_capable_credential,
             skills_source=skills,

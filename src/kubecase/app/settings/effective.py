@@ -17,6 +17,7 @@ _DURATIONS = {
     "max_duration_minutes": "max_duration_seconds",
     "graceful_shutdown_seconds": "graceful_shutdown_seconds",
     "idle_timeout": "idle_timeout_seconds",
+    "retry_delay": "retry_delay_seconds",
     "gc_interval": "gc_interval_seconds",
 }
 _SIZES = {

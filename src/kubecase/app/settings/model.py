@@ -41,6 +41,8 @@ from kubecase.app.settings.values import (
     Isolation,
     IsolationLayer,
     LogLevel,
+    Network,
+    WhenSupervisorDies,
 )
 
 MODEL_KEYS: Mapping[str, str] = {
@@ -141,9 +143,32 @@ class AgentRuntimeSection(Section):
         "AGENT_RUNTIME_ISOLATION_MIN",
     )  # fmt: skip
     agent_user: User | None = option(
-        None, "User that agents run as. Unset means the user of kubecase itself.",
-        "AGENT_RUNTIME_AGENT_USER", example="kubecase-agent",
-    )  # fmt: skip
+        None,
+        "User that agents run as, which takes root to arrange. Unset means the user of kubecase "
+        "itself; if that is root and there is a user `kubecase-agent`, that one.",
+        "AGENT_RUNTIME_AGENT_USER",
+        example="kubecase-agent",
+    )
+    network: Annotated[Network, word(Network)] = option(
+        "host",
+        "What an agent can reach: `host`, whatever this host reaches, which an agent needs that "
+        "talks to a model itself; `none`, nothing but what kubecase serves it (needs isolation "
+        "landlock or bwrap).",
+        "AGENT_RUNTIME_NETWORK",
+    )
+    read_only_paths: Annotated[list[FilePath], Items] = option(
+        [],
+        "Files and directories that agents may read in isolation landlock and bwrap, beside their "
+        "own program and the system's.",
+        example="[/opt/models]",
+    )
+    when_supervisor_dies: Annotated[WhenSupervisorDies, word(WhenSupervisorDies)] = option(
+        "auto",
+        "What becomes of a running agent when kubecase itself is killed: `survive`, it goes on and "
+        "is taken over later; `die_with_me`, it is ended at once; `auto`, it survives where that "
+        "can work: one host, no container, no service unit that kills everything.",
+        "AGENT_RUNTIME_WHEN_SUPERVISOR_DIES",
+    )
     require_report: Boolean = option(
         True, "Whether exit code 0 counts as success only together with a report.",
         "AGENT_RUNTIME_REQUIRE_REPORT",
@@ -169,6 +194,11 @@ class AgentRuntimeSection(Section):
         2, "How many further attempts follow a failure that may pass (rate limit, 5xx, network).",
         "AGENT_RUNTIME_RETRIES",
     )  # fmt: skip
+    retry_delay: Seconds = option(
+        10,
+        "Pause before the first further attempt; it doubles with each, up to five minutes.",
+        "AGENT_RUNTIME_RETRY_DELAY",
+    )
     fallback: Names = option(
         ["builtin"], "Agents that are asked in turn when the chosen one has failed."
     )

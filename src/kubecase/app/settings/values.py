@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # half of this package's import time, and `kubecase config` n
 
 Isolation = Literal["auto", "process", "landlock", "bwrap", "container"]
 IsolationLayer = Literal["process", "landlock", "bwrap", "container"]
+Network = Literal["host", "none"]
+WhenSupervisorDies = Literal["auto", "survive", "die_with_me"]
 CleanupPolicyName = Literal[
     "keep_always", "keep_on_failure", "delete_after_retention", "delete_now", "archive"
 ]
@@ -64,11 +66,15 @@ class AgentRuntimeSettings:
     isolation: Isolation
     isolation_min: IsolationLayer
     agent_user: str | None
+    network: Network
+    read_only_paths: tuple[Path, ...]
+    when_supervisor_dies: WhenSupervisorDies
     require_report: bool
     cleanup_policy: CleanupPolicyName
     min_free_bytes: int | None
     gc_interval_seconds: float | None
     retries: int
+    retry_delay_seconds: float
     fallback: tuple[str, ...]
     allow_write_capable_credential: bool
     skills_source: Path | None
