@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "House keeping": (
         ("config", "config:app", "settings: show, schema, example"),
-        ("gc", "gc:gc", "delete workspaces whose retention is over"),
+        ("gc", "gc:gc", "delete or archive workspaces whose time is over"),
         ("completion", "completion:completion", "shell completion for bash, zsh or fish"),
     ),
 }
