@@ -99,7 +99,9 @@ class Disposal:
             why = "it is no longer on record" if now is None else f"it is {now.status} now"
             return self._kept(decision, f"its investigation was looked up again: {why}")
         try:
-            freed = await _in_thread(lambda _: self._remove(workspace, decision))
+            # A deletion is carried to its end, and what came of it is told.
+            with anyio.CancelScope(shield=True):
+                freed = await to_thread.run_sync(self._remove, workspace, decision)
         except FileNotFoundError:
             return None
         except KubecaseError as error:
