@@ -16,6 +16,7 @@ from kubecase.core.errors import AgentUnavailable, KubecaseError
 from kubecase.core.ports import Agent, Collector, Observer
 
 if TYPE_CHECKING:
+    from kubecase.app.containment import Containment
     from kubecase.agents.options import AgentSettings
     from kubecase.clusters import ClusterCollector
     from kubecase.service import Investigator, Recovery
@@ -183,10 +184,16 @@ async def opened_store(settings: Settings, observer: Observer) -> AsyncIterator[
 
 
 def investigator(
-    settings: Settings, *, choice: Choice, store: "Store", collector: Collector, observer: Observer
+    settings: Settings,
+    *,
+    choice: Choice,
+    store: "Store",
+    collector: Collector,
+    observer: Observer,
+    contained: "Containment | None" = None,
 ) -> "Investigator":
     """Everything one investigation needs, from the settings. Raises KubecaseError where the layer
-    of isolation that they ask for cannot be had.
+    of isolation that they ask for cannot be had; `contained` is for who has tried that before.
     """
     from kubecase.app.containment import contain
     from kubecase.core.redact import Redactor
@@ -194,7 +201,7 @@ def investigator(
     from kubecase.workspace import CleanupPolicy
 
     runtime = settings.agent_runtime
-    contained = contain(settings, trying=choice.agent is not None)
+    contained = contained or contain(settings, trying=choice.agent is not None)
     user = contained.user
     return Investigator(
         agent=choice.agent,
@@ -212,16 +219,20 @@ def investigator(
         require_report=runtime.require_report,
         exit_classes=settings.agent_options(choice.name).exit_classes,
         cleanup=CleanupPolicy(runtime.cleanup_policy),
-        warnings=contained.warnings if choice.agent is not None else (),
+        warnings=contained.warnings,
         agent_ids=None if user is None or user.uid == os.geteuid() else (user.uid, user.gid),
     )
 
 
 def recovery(settings: Settings, store: "Store", observer: Observer) -> "Recovery":
     """What concludes investigations whose kubecase was killed, each with the agent it had."""
+    from kubecase.app.containment import contain
     from kubecase.app.unavailable import UnavailableAgent
     from kubecase.clusters.recorded import NothingCollector
     from kubecase.service import Investigator, Recovery
+
+    # Runs are taken over in whatever layer they were started; that is not decided again.
+    contained = contain(settings, trying=False)
 
     def made(attempt: "Attempt") -> Investigator:
         name = attempt.investigation.agent
@@ -236,6 +247,7 @@ def recovery(settings: Settings, store: "Store", observer: Observer) -> "Recover
             store=store,
             collector=NothingCollector(clock=now),
             observer=observer,
+            contained=contained,
         )
 
     return Recovery(store=store, made=made)

@@ -144,6 +144,13 @@ class Investigator:
 
     async def _follow(self, case: Case, orphan: Attempt, stop: Stop) -> Ended:
         case.stage = "take over"
+        self.observer.record(
+            "taken_over",
+            incident_id=case.incident.id,
+            cluster=case.incident.fault.cluster,
+            attempt=case.attempt.attempt,
+            status=case.attempt.status,
+        )
         case.workspace = self._left_workspace(case)
         if self.agent is None or case.attempt.status is Status.CREATED:
             return lost("kubecase was killed before the agent had been started")
@@ -304,7 +311,14 @@ class Investigator:
         case.stage = "run"
         case.isolation_notes = started.notes
         if case.attempt.status is Status.RUNNING:
-            return  # on record since before it was taken over
+            # On record since before it was taken over.
+            self.observer.record(
+                "agent_reattached",
+                incident_id=case.incident.id,
+                cluster=case.incident.fault.cluster,
+                pid=started.pid,
+            )
+            return
         case.attempt = await self.store.move(
             case.attempt,
             Status.RUNNING,
