@@ -3,7 +3,8 @@
 Here belong creating, writing, reading, measuring, packing and deleting a workspace, collecting what
 an agent left there, copying skills into it, and deciding which workspaces have had their time.
 Everything is reached by directory handle and no link is ever followed, for an agent may have put
-anything anywhere. Never here: what an incident means, a process, a network, SQL, settings, or a template.
+anything anywhere. Never here: what an incident means, a process, a network, SQL, settings, or a
+template.
 
     <root>/incident-<uuid>[-attempt-<n>]/     0700, files 0600
       PROMPT.md                               what the agent was asked
