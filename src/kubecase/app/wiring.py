@@ -16,8 +16,8 @@ from kubecase.core.errors import AgentUnavailable, KubecaseError
 from kubecase.core.ports import Agent, Collector, Observer
 
 if TYPE_CHECKING:
-    from kubecase.app.containment import Containment
     from kubecase.agents.options import AgentSettings
+    from kubecase.app.containment import Containment
     from kubecase.clusters import ClusterCollector
     from kubecase.service import Investigator, Recovery
     from kubecase.store import Attempt, Store
