@@ -33,6 +33,10 @@ _PASSWD, _GROUP, _HOSTS = 0, 1, 2
 _STATUS = -1
 _GENERATED = {Path("/etc/passwd"): _PASSWD, Path("/etc/group"): _GROUP, Path("/etc/hosts"): _HOSTS}
 
+EXIT_CODES = (
+    "exit codes: one of 129 to 192 cannot be told from a death by a signal, and is read as that"
+)
+
 Option = str | int
 """A word, or the number of a descriptor: an entry of the data, or the status pipe."""
 
@@ -140,10 +144,7 @@ class BubblewrapLayer:
         yield from ("--bind", workspace, workspace, "--chdir", workspace, "--remount-ro", "/")
 
     def _notes(self) -> tuple[str, ...]:
-        notes = [
-            MEMORY,
-            "exit codes: one of 129 to 192 cannot be told from a death by a signal, and is read as that",
-        ]
+        notes = [MEMORY, EXIT_CODES]
         if self.options.network == "host":
             notes.append(HOST_NETWORK)
         if self.options.is_root:

@@ -46,6 +46,8 @@ from kubecase.store import Attempt, CancelRequested, Store, Story
 from kubecase.workspace import CleanupPolicy, SkillChoice, Workspace, copy_skills, hand_over
 
 RESERVE_BYTES = 512 * 1024
+NOT_FOUND = (126, 127)
+"""What a shell says of a program that it cannot find, or may not run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,6 +298,11 @@ class Investigator:
         )
 
     def _judge(self, agent: Agent, case: Case, workspace: Workspace, exit: Exit) -> Ended:
+        if exit.code in NOT_FOUND and case.attempt.isolation not in (None, "process"):
+            case.notes.append(
+                f"exit code {exit.code}: perhaps a program that the agent calls is not let into "
+                f"isolation {case.attempt.isolation}; agent_runtime.read_only_paths lets more in"
+            )
         case.verdict = agent.verdict(self.runtime.lines(case.run_dir), exit)
         report_bytes = take_report(case, workspace)
         return judge(
