@@ -74,6 +74,32 @@ def test_a_good_run_is_a_success_with_its_report_and_its_price() -> None:
     assert ended.status is Status.SUCCESS
 
 
+@pytest.mark.parametrize("cut", ["in the middle", "by an error"])
+def test_what_was_said_before_a_bad_end_is_kept(cut: str) -> None:
+    """Text of a run that broke off becomes its partial report; it is still no success."""
+    lines = recorded("claude", "success")
+    said = {"type": "text", "text": "The database refuses every connection since the rollout. " * 3}
+    message = json.dumps({"type": "assistant", "message": {"content": [said]}}).encode()
+    end = [] if cut == "in the middle" else [recorded("claude", "max-turns")[-1]]
+
+    verdict = verdict_of([*lines[:2], message, *end], an_exit(143), SHELL)
+
+    assert verdict.report is not None
+    assert "The database refuses" in verdict.report
+    assert judge(an_exit(143), verdict, len(verdict.report)).status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("scenario", "transient"),
+    [("api-500", True), ("api-401", False), ("max-budget", False), ("sigterm-in-tool", False)],
+)
+def test_only_what_may_pass_is_said_to(scenario: str, transient: bool) -> None:
+    """A 5xx may be tried again; a refused log-in or a spent budget may not (req 21.7)."""
+    code, demanded, *_ = EXPECTED[scenario]
+
+    assert verdict_of(recorded("claude", scenario), an_exit(code), demanded).transient is transient
+
+
 def test_what_was_spent_before_the_budget_ran_out_is_counted() -> None:
     """A run that is stopped for its budget still tells what it used."""
     verdict = verdict_of(recorded("claude", "max-budget"), an_exit(1), SHELL)
@@ -137,8 +163,11 @@ def test_a_single_wrong_field_makes_a_good_run_a_failure(
     """Nothing but a complete and unsuspicious result counts as the end of a run."""
     verdict = verdict_of(changed("success", kind, **fields), an_exit(), SHELL)
 
-    assert (verdict.reason, verdict.report) == (reason, None)
+    assert verdict.reason is reason
     assert words in str(verdict.failure)
+    # What was said on the way is kept, but nothing of a session that began in a strange way.
+    assert reason is not Reason.START_ERROR or verdict.report is None
+    assert judge(an_exit(), verdict, 5000).status is Status.FAILED
 
 
 def test_one_strange_start_among_many_is_not_forgotten() -> None:
@@ -174,7 +203,8 @@ def test_a_stream_that_is_cut_off_has_no_report(cut: int) -> None:
     """A run whose output stops before its result has failed, also with exit code 0."""
     verdict = verdict_of(recorded("claude", "success")[:cut], an_exit(), SHELL)
 
-    assert (verdict.reason, verdict.report) == (Reason.NO_REPORT, None)
+    assert verdict.reason is Reason.NO_REPORT
+    assert judge(an_exit(), verdict, 5000).status is Status.FAILED
     assert verdict.failure == "claude stopped without a result"
 
 

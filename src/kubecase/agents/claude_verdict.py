@@ -27,6 +27,7 @@ _TRANSIENT_ERRORS = frozenset(
 )  # fmt: skip
 _NO_CONNECTION = ("Connection error", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "timed out")
 _SENTENCE = 500
+_MOST_SAID = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +50,25 @@ class _Seen:
     error_word: str = ""
     error_status: Any = None
     spoke_of_error: bool = False
+    said: str = ""
+
+    @property
+    def partial(self) -> str | None:
+        """What it said on the way, if that is worth keeping although it did not come to an end."""
+        return self.said if len(self.said.encode()) >= MINIMUM_REPORT_BYTES else None
 
 
 def verdict_of(lines: Iterable[bytes], exit: Exit, demanded: Demanded) -> Verdict:
     """What the whole stream claims, judged by its last result event.
 
     A start that is not the one demanded is a failure whatever followed. The report is the text of
-    the result if it has at least 100 bytes. Where the stream says nothing about why it ended, the
-    reason is left open if the exit tells more, so that the exit decides.
+    the result if it has at least 100 bytes; of a failure it is what was said on the way, so that it
+    is not lost. Where the stream says nothing about why it ended, the reason is left open if the
+    exit tells more, so that the exit decides.
     """
     seen = _read(lines, demanded)
     if seen.result is None:
-        return _without_result(seen.strange, exit)
+        return _without_result(seen, exit)
     strange = seen.strange if seen.started else "claude did not say how it was started"
     usage = usage_of(seen.result, seen.turns)
     failure: tuple[str, Reason] | None
@@ -68,7 +76,7 @@ def verdict_of(lines: Iterable[bytes], exit: Exit, demanded: Demanded) -> Verdic
     if failure is not None:
         sentence, reason = failure
         return Verdict(
-            report=None,
+            report=None if strange else seen.partial,
             failure=printable(sentence, _SENTENCE),
             reason=reason,
             transient=not strange and _may_pass(seen, seen.result, reason),
@@ -95,10 +103,23 @@ def _read(lines: Iterable[bytes], demanded: Demanded) -> _Seen:
                 seen.spoke_of_error = event.get("is_api_error_message") is True
                 seen.error_word = text_at(event, "error")
                 seen.error_status = event.get("api_error_status")
+                if not seen.spoke_of_error:
+                    seen.said = _with_words(seen.said, event)
             case "result", _:
                 seen.result = event
                 seen.turns = min(seen.turns + (count_at(event, "num_turns") or 0), MAX_COUNT)
     return seen
+
+
+def _with_words(said: str, event: Mapping[str, Any]) -> str:
+    """`said` and the text of one more message, up to a bound."""
+    message = event.get("message")
+    content = message.get("content") if isinstance(message, Mapping) else None
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, Mapping) and part.get("type") == "text":
+            words = printable(text_at(part, "text"), _MOST_SAID)
+            said = f"{said}\n\n{words}".strip()[:_MOST_SAID]
+    return said
 
 
 def _mismatch(init: Mapping[str, Any], demanded: Demanded) -> str | None:
@@ -127,12 +148,12 @@ def _servers(value: Any) -> frozenset[str] | None:
     )
 
 
-def _without_result(strange: str | None, exit: Exit) -> Verdict:
-    if strange:
-        return Verdict(report=None, failure=strange, reason=Reason.START_ERROR)
+def _without_result(seen: _Seen, exit: Exit) -> Verdict:
+    if seen.strange:
+        return Verdict(report=None, failure=seen.strange, reason=Reason.START_ERROR)
     told_by_exit = exit.signal is not None or exit.code != 0
     return Verdict(
-        report=None,
+        report=seen.partial,
         failure="claude stopped without a result",
         reason=None if told_by_exit else Reason.NO_REPORT,
     )
