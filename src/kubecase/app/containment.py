@@ -47,6 +47,9 @@ def contain(settings: Settings, *, trying: bool = True) -> Containment:
 
     if not trying:
         return Containment(runtime=plugins.runtime("process", RuntimeOptions()), user=None)
+    from kubecase.runtime.protect import close_to_same_user
+
+    close_to_same_user()
     options = layer_options(settings)
     made = RuntimeOptions(layer=options, policy=policy(settings)[0])
     runtime, warnings = _strongest(settings, made)
