@@ -8,7 +8,7 @@ from .kernel import children, process_stat
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 else:
     import _signal as signal  # the module `signal` takes longer to load than the shim to start
 
@@ -63,16 +63,26 @@ class Family:
         return True
 
     def _kill_round(self) -> None:
+        """All that can be seen are counted first: in a sandbox the death of one is that of all."""
         shim = os.getpid()
-        known, unvisited = {shim}, [shim]
+        known: dict[int, None] = {shim: None}
+        unvisited = [shim]
         while unvisited:
             for pid in children(unvisited.pop()):
                 if pid not in known:
-                    known.add(pid)
+                    known[pid] = None
                     unvisited.append(pid)
-                    self._kill_one(pid, known)
+                    self._count(pid)
+        for pid in list(known)[1:]:
+            self._kill_one(pid, known)
 
-    def _kill_one(self, pid: int, known: set[int]) -> None:
+    def _count(self, pid: int) -> None:
+        stat = process_stat(pid)
+        ours = pid in {self.main, *self.of_the_sandbox}
+        if stat is not None and not stat.is_dead and not ours:
+            self._killed.add((pid, stat.start))
+
+    def _kill_one(self, pid: int, known: "Container[int]") -> None:
         try:
             handle = os.pidfd_open(pid)
         except OSError:
@@ -85,8 +95,6 @@ class Family:
                 return
             # Also when it seems dead: its first thread may have ended before the others.
             signal.pidfd_send_signal(handle, signal.SIGKILL)
-            if pid not in {self.main, *self.of_the_sandbox} and not stat.is_dead:
-                self._killed.add((pid, stat.start))
         except ProcessLookupError:
             return
         finally:
