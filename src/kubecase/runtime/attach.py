@@ -14,6 +14,10 @@ from kubecase.runtime import launch, records
 from kubecase.runtime.remnants import kill_remnants
 
 START_RECORD_SECONDS = 5.0
+AT_WORK_SECONDS = 120.0
+"""A shim that holds its lock comes to a start or to an end well within this: it has bounds of its
+own for both. Until then nothing may be said of its run.
+"""
 POLL_SECONDS = 0.02
 
 
@@ -29,9 +33,9 @@ async def find(run_dir: Path) -> Found:
     """What has become of the run in `run_dir`, whose supervisor is dead.
 
     If no agent was started, and no shim is about to start one, none will be from now on. Raises
-    RuntimeUnavailable when a shim is at work there and does not come to a start within seconds.
+    RuntimeUnavailable when a shim is at work there and comes to neither within two minutes.
     """
-    with anyio.move_on_after(START_RECORD_SECONDS):
+    with anyio.move_on_after(AT_WORK_SECONDS):
         while True:
             found = Found(started=records.read_started(run_dir), exit=records.read_exit(run_dir))
             if found.started is not None or found.exit is not None or not run_dir.is_dir():
@@ -42,7 +46,7 @@ async def find(run_dir: Path) -> Found:
             await anyio.sleep(POLL_SECONDS)
     raise RuntimeUnavailable(
         f"cannot take over the run in {run_dir}: its shim has not said for "
-        f"{START_RECORD_SECONDS:.0f} s whether an agent runs",
+        f"{AT_WORK_SECONDS:.0f} s whether an agent runs",
         hint="Try again; if it stays so, look for a process `-I -S ... shim` and its shim.log.",
     )
 

@@ -26,12 +26,13 @@ from kubecase.runtime.shim.landlock import version
 OF_ETC = tuple(
     Path("/etc", name)
     for name in (
-        "ssl", "ca-certificates", "pki", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
+        "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/tls/certs", "pki/tls/openssl.cnf",
+        "pki/ca-trust/extracted", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
         "alternatives", "resolv.conf", "hosts", "host.conf", "nsswitch.conf", "gai.conf", "passwd",
         "group", "localtime", "timezone", "services", "protocols", "mime.types", "os-release",
     )
 )  # fmt: skip
-"""What programs look up in /etc; nothing of it is secret."""
+"""What programs look up in /etc; nothing of it is secret, so not the keys beside certificates."""
 
 DEVICES = tuple(Path("/dev", name) for name in ("null", "zero", "full", "random", "urandom"))
 KERNEL = (Path("/proc"), Path("/sys/devices/system/cpu"))
