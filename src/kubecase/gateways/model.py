@@ -156,6 +156,9 @@ class ModelGateway:
                 return await self._answered(request, call, call.asked)
             except Refused as refused:
                 return self._refusal(call, refused)
+            except asyncio.CancelledError:
+                call.says = "given up: the CLI has left, or its run has ended"
+                raise
         finally:
             # A task of its own: what was used is counted also when the CLI has left meanwhile.
             ending = asyncio.create_task(self._conclude(request, call))
@@ -208,14 +211,17 @@ class ModelGateway:
         self, request: web.BaseRequest, call: Call, asked: Asked
     ) -> web.StreamResponse:
         assert self._client is not None  # noqa: S101  (set for as long as anything is served)
+        call.begun_upstream = True
         try:
             upstream = await self._client.send(
                 request.method, asked.route.path, asked.query, asked.headers, asked.body
             )
         except CallFailed as failed:
+            call.begun_upstream = failed.begun
             raise Refused(502, f"kubecase: {failed}", failed.trouble) from failed
         try:
             if upstream.status >= 300:
+                call.begun_upstream = False
                 return await self._failed(call, upstream)
             call.answered = True
             return await pass_through(

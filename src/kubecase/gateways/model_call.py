@@ -23,7 +23,11 @@ MAX_ERROR = 64 * 1024
 
 @dataclass(slots=True)
 class Call:
-    """A call under way. `status` is what the CLI was answered; times are in seconds."""
+    """A call under way. `status` is what the CLI was answered; times are in seconds.
+
+    `begun_upstream` from the moment on from which it may have to be paid, until it is known that it
+    need not.
+    """
 
     begun: float = field(default_factory=time.monotonic)
     asked: Asked | None = None
@@ -31,6 +35,7 @@ class Call:
     room: Room = field(default_factory=Room)
     seen: Seen = field(default_factory=Seen)
     status: int | None = None
+    begun_upstream: bool = False
     answered: bool = False
     must_finish: bool = False
     whole: bool = False
@@ -61,7 +66,7 @@ class Call:
     def used(self, prices: Prices) -> "Used":
         """What the whole call used, by the answer's own count or else estimated by its size."""
         asked = self.asked
-        if asked is None or not self.answered or not self.is_answer:
+        if asked is None or not self.begun_upstream or not self.is_answer:
             return Used(spent=Spent(requests=1 if self.charged.requests else 0))
         told = self.seen.tokens if self.seen.finished else None
         tokens = told or self.seen.told(
@@ -98,7 +103,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What a call used; `model` is the one that it is priced by, `None` for an unanswered call."""
+    """What a call used; `model` is the one that it is priced by, `None` where nothing was used."""
 
     spent: Spent
     tokens: Tokens = field(default_factory=Tokens)

@@ -85,11 +85,15 @@ class Patience:
 
 
 class CallFailed(Exception):
-    """No answer was had from upstream; `trouble` and the sentence say why."""
+    """No answer was had from upstream; `trouble` and the sentence say why.
 
-    def __init__(self, trouble: Trouble, says: str) -> None:
+    `begun` says that the server may have been at work, and will want to be paid.
+    """
+
+    def __init__(self, trouble: Trouble, says: str, *, begun: bool = False) -> None:
         super().__init__(says)
         self.trouble = trouble
+        self.begun = begun
 
 
 class UpstreamClient:
@@ -179,9 +183,8 @@ class UpstreamClient:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
                 raise _Unreached(f"the upstream {name} cannot be reached in time") from error
             # Not tried again: the server may be at work on it, and would be paid twice.
-            raise CallFailed(
-                Trouble.TRANSIENT, f"the upstream {name} did not begin to answer in time"
-            ) from error
+            says = f"the upstream {name} did not begin to answer in time"
+            raise CallFailed(Trouble.TRANSIENT, says, begun=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise _Unreached(
                 f"the upstream {name} cannot be reached ({type(error).__name__})"
