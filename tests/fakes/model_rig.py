@@ -2,9 +2,9 @@
 
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,7 @@ class Rig:
     key: DummyKey
     client: aiohttp.ClientSession
     audit_path: Path
-    told: list[Told] = field(default_factory=list)
-    counted: list[GatewayRecord] = field(default_factory=list)
+    told: list[Told]
 
     @property
     def lines(self) -> list[Mapping[str, Any]]:
@@ -112,6 +111,7 @@ async def rig(
     listener: socket.socket | None = None,
     key: DummyKey | None = None,
     reach_out: bool = False,
+    counted: Callable[[GatewayRecord], None] = lambda _: None,
     **upstream: Any,
 ) -> AsyncIterator[Rig]:
     """A gateway on a listener of loopback, in front of `url`."""
@@ -120,7 +120,6 @@ async def rig(
     key = key or DummyKey.new()
     listener = listener or socket.create_server(("127.0.0.1", 0))
     told: list[Told] = []
-    counted: list[GatewayRecord] = []
     gateway = ModelGateway(
         upstream=Upstream(
             name="scripted", protocol=protocol, base_url=url,
@@ -136,7 +135,7 @@ async def rig(
         patience=patience,
         record=record,
         tell=told.append,
-        counted=counted.append,
+        counted=counted,
         reach_out=reach_out,
     )  # fmt: skip
     port = listener.getsockname()[1]
@@ -147,7 +146,7 @@ async def rig(
         ):
             yield Rig(
                 gateway=gateway, url=f"http://127.0.0.1:{port}", key=key, client=client,
-                audit_path=path, told=told, counted=counted,
+                audit_path=path, told=told,
             )  # fmt: skip
     finally:
         log.close()

@@ -202,8 +202,9 @@ async def test_a_cli_that_leaves_takes_its_call_along(tmp_path: Path) -> None:
 
 async def test_the_end_of_a_run_counts_what_was_under_way(tmp_path: Path) -> None:
     """A gateway that is closed in the middle of an answer still charges and records the call."""
+    counted: list[GatewayRecord] = []
     with FakeUpstream([Endless()]) as upstream:
-        async with rig(tmp_path, upstream.url) as ran:
+        async with rig(tmp_path, upstream.url, counted=counted.append) as ran:
             asking = asyncio.create_task(ran.until_cut("/v1/messages"))
             while not upstream.asked:
                 await asyncio.sleep(0)
@@ -211,7 +212,7 @@ async def test_the_end_of_a_run_counts_what_was_under_way(tmp_path: Path) -> Non
 
     assert [line["decision"] for line in ran.lines] == ["allowed"]
     assert ran.record.cost_usd
-    assert ran.counted[-1] == ran.record
+    assert counted == [ran.record]
 
 
 async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
