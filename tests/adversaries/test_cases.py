@@ -17,7 +17,7 @@ import pytest
 
 from adversaries import Bench, Seen, adversary, bench, limits
 from adversaries.host import LAYERS, REQUIRED, runtime_of
-from adversaries.table import ALL, BWRAP, CASES, PROCESS, Case
+from adversaries.table import ALL, BWRAP, CASES, CONTAINER, PROCESS, Case
 from kubecase.core.model import Exit
 from kubecase.runtime.records import read_exit, read_started
 
@@ -93,7 +93,7 @@ async def run(here: Bench, case: Case, layer: str, around: Surroundings, seen: S
         *(word.format(**around.words) for word in case.arguments),
         stop_signal=case.stop_signal,
         environment={"PATH": "/usr/bin:/bin", MARK: around.mark},
-        ports=(int(around.words["gateway"]),),
+        ports=() if layer == CONTAINER else (int(around.words["gateway"]),),
     )
     stop, ends, lags = anyio.Event(), list[Exit](), [0.0]
 

@@ -9,7 +9,7 @@ import fcntl
 import os
 import struct
 
-from .kernel import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
+from .kernel import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, prctl
 from .landlock import restrict
 
 TYPE_CHECKING = False
@@ -39,7 +39,8 @@ class Confinement:
     loopback of a network namespace of the agent's own, or None for no such namespace. `bwrap` holds
     `program`, `options`, a list of bytes in which a number stands for a descriptor that has that
     entry of `data` as its content and -1 for the status pipe, and `data`. With `bwrap` the filter
-    is installed by that program.
+    is installed by that program. `engine` is there for the client of a container engine, with the
+    `complaints` by which it says that it could not start the agent.
     """
 
     def __init__(self, values: "Mapping[str, Any]") -> None:
@@ -54,6 +55,12 @@ class Confinement:
             self._listeners = socket.socketpair()
 
     @property
+    def complaints(self) -> "list[bytes]":
+        """How the program that makes the sandbox begins when it could not start another."""
+        engine = self._values.get("engine")
+        return [b"bwrap: "] if engine is None else list(engine["complaints"])
+
+    @property
     def inherited(self) -> "list[int]":
         """Descriptors of ours that the child must not close before `enter` is done with them."""
         ends = [] if self._listeners is None else [self._listeners[1].fileno()]
@@ -65,6 +72,10 @@ class Confinement:
         Raises OSError.
         """
         values = self._values
+        if values.get("engine") is None:
+            # Not for the client of an engine, which may need a set-user-id helper for its own
+            # namespaces; inside the container it is set again.
+            prctl(PR_SET_NO_NEW_PRIVS, 1)
         if not values.get("keeps_capabilities"):
             _drop_capabilities()
         _leave_user(values.get("user"))

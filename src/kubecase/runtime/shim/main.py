@@ -18,7 +18,6 @@ from .disk import DiskWatch
 from .kernel import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
-    PR_SET_NO_NEW_PRIVS,
     boot_id,
     prctl,
     process_stat,
@@ -27,7 +26,7 @@ from .kill import Family
 from .line import EXIT, FORKING, STARTED, Line
 from .process import START_SECONDS, Launch, StartError, start
 from .record import ABANDONED, Reserved, now, to_json, write_all
-from .sandbox import Sandbox, complaint
+from .sandbox import Client, Sandbox, complaint
 from .watch import Alarm, Watch
 
 TYPE_CHECKING = False
@@ -48,7 +47,6 @@ def main() -> int:
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     # Nobody of this user may look into the memory that will hold the agent's credentials.
     prctl(PR_SET_DUMPABLE, 0)
-    prctl(PR_SET_NO_NEW_PRIVS, 1)
     os.umask(0o077)
     os.set_inheritable(CONTROL, False)
     os.closerange(CONTROL + 1, 1 << 20)
@@ -106,7 +104,7 @@ class Run:
         self.directory = directory
         self.line = Line(CONTROL, directory)
         self.confinement = Confinement(request["confinement"])
-        self.sandbox: Sandbox | None = None
+        self.sandbox: Sandbox | Client | None = None
         # Before the agent can fill the disk, or anything in this directory.
         self.records = {name: Reserved(self.directory, name) for name in ("started", "exit")}
         self.order = Order(self._create("order"))
@@ -117,6 +115,7 @@ class Run:
         ]
         self.family = Family(-1)
         self.stdin: int | None = None
+        self.has_recorded_start = False
 
     def work(self) -> None:
         """Start to end. Whatever goes wrong in here, no descendant outlives it."""
@@ -124,7 +123,7 @@ class Run:
             cwd = os.open(self.request["cwd"], os.O_RDONLY | os.O_DIRECTORY)
             self._start(cwd)
             watch = self._watch(cwd)
-            if self.sandbox is not None:
+            if isinstance(self.sandbox, Sandbox):
                 self._wait_for_sandbox(self.sandbox)
             self._record_start()
             self.line.keep([*self.request["listeners"], *self.confinement.listeners()])
@@ -167,6 +166,8 @@ class Run:
         self.family = Family(pid)
         if self.confinement.status is not None:
             self.sandbox = Sandbox(self.confinement.status, pid)
+        elif request["confinement"].get("engine") is not None:
+            self.sandbox = Client(pid)
 
     def _watch(self, cwd: int) -> Watch:
         stdin = None
@@ -183,10 +184,11 @@ class Run:
             line=self.line,
             stdin=stdin,
             disk=DiskWatch(cwd, limits["disk_bytes"]),
-            group=self.sandbox.group if self.sandbox else lambda: self.family.main,
+            whom=self.sandbox.whom if self.sandbox else lambda: -self.family.main,
         )
 
     def _record_start(self) -> None:
+        self.has_recorded_start = True
         main = (self.sandbox and self.sandbox.agent) or self.family.main
         agent, shim = process_stat(main), process_stat(os.getpid())
         self._put_on_record(
@@ -206,9 +208,11 @@ class Run:
 
     def _end(self, watch: Watch) -> None:
         clean = self._leave_nothing(watch.pause)
-        ended_at = self.family.ended_at or time.monotonic()
         watch.drain()
+        ended_at = self.family.ended_at or time.monotonic()
         code, signal, error = _how(self.family.status)
+        if isinstance(self.sandbox, Client) and watch.cause == "exited" and code:
+            self._require_start()
         if self.sandbox is not None:
             code, signal = self.sandbox.how(code) if signal is None else (None, signal)
         self._record_end(
@@ -239,7 +243,7 @@ class Run:
         for capture in self.captures:
             capture.pump()
         os.lseek(self.streams[1], 0, os.SEEK_SET)
-        words = complaint(os.read(self.streams[1], 1000))
+        words = complaint(os.read(self.streams[1], 1000), self.confinement.complaints)
         os.lseek(self.streams[1], 0, os.SEEK_END)
         if words is not None and self.captures[0].total == 0:
             raise StartError(words)
@@ -257,7 +261,8 @@ class Run:
         return self.family.kill(pause) and removed
 
     def _not_started(self, error: str) -> None:
-        self.records["started"].close()
+        if not self.has_recorded_start:
+            self.records["started"].close()
         clean = self._leave_nothing(lambda: time.sleep(0.002))
         self._record_end(
             {

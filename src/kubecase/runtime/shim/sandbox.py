@@ -39,19 +39,26 @@ class Sandbox:
                 break
         return self.agent is not None
 
-    def group(self) -> int | None:
-        """The process group inside; None as long as there is none."""
+    def whom(self) -> int | None:
+        """Whom to ask to stop: the process group inside, as a negative number; None as long as
+        there is none.
+        """
         inner = self.inner()
         stat = None if inner is None else process_stat(inner)
         if stat is None or self._outer in (stat.group, stat.session):
             return None
-        return stat.group
+        return -stat.group
 
     def how(self, code: int | None) -> "tuple[int | None, int | None]":
         """Code and signal of the agent, for the exit code of bubblewrap.
 
         It folds a death by a signal into 128 and the number, and the two cannot be told apart.
         """
+        return self.unfolded(code)
+
+    @staticmethod
+    def unfolded(code: int | None) -> "tuple[int | None, int | None]":
+        """Code and signal for a code in which both are folded."""
         if code is not None and 128 < code <= 128 + _HIGHEST_SIGNAL:
             return None, code - 128
         return code, None
@@ -74,9 +81,30 @@ class Sandbox:
             return
 
 
-def complaint(stderr: bytes) -> str | None:
-    """The words of bubblewrap if that is what `stderr` begins with: it could not do its work."""
-    if not stderr.startswith(b"bwrap: "):
+class Client:
+    """The client of a container engine: it passes signals on and folds exit codes likewise."""
+
+    def __init__(self, outer: int) -> None:
+        self._outer = outer
+        self.agent: int | None = None
+
+    def inner(self) -> int | None:
+        """Not known: the engine has started it."""
         return None
-    line = stderr.partition(b"\n")[0].removeprefix(b"bwrap: ")
-    return line.decode("utf-8", "replace")[:300]
+
+    def whom(self) -> int | None:
+        """The client alone, which passes on what it is told; not what it has started beside it."""
+        return self._outer
+
+    def how(self, code: int | None) -> "tuple[int | None, int | None]":
+        """Code and signal of the agent, for the exit code of the client."""
+        return Sandbox.unfolded(code)
+
+
+def complaint(stderr: bytes, beginnings: "list[bytes]") -> str | None:
+    """The words of a sandbox's program if `stderr` begins like one of `beginnings`."""
+    for beginning in beginnings:
+        if stderr.startswith(beginning):
+            line = stderr.partition(b"\n")[0].removeprefix(beginning)
+            return line.decode("utf-8", "replace")[:300]
+    return None

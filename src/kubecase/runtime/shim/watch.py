@@ -70,7 +70,7 @@ class Watch:
         line: Line,
         stdin: tuple[int, bytes] | None,
         disk: DiskWatch,
-        group: "Callable[[], int | None]",
+        whom: "Callable[[], int | None]",
     ) -> None:
         self.cause: str | None = None
         self.began_at = time.monotonic()
@@ -81,7 +81,7 @@ class Watch:
         self._alarm = alarm
         self._line = line
         self._disk = disk
-        self._group = group
+        self._whom = whom
         self._unasked = False
         self._last_output = self.began_at
         self._kill_at: float | None = None
@@ -264,14 +264,14 @@ class Watch:
         self._ask_group()
 
     def _ask_group(self) -> None:
-        """Once there is a group to be asked, which takes a sandbox a moment."""
-        group = self._group()
-        self._unasked = group is None
-        if group is None:
+        """Once there is somebody to be asked, which takes a sandbox a moment."""
+        whom = self._whom()
+        self._unasked = whom is None
+        if whom is None:
             return
         for number in (self._limits["stop_signal"], signal.SIGCONT):
             try:
-                os.killpg(group, number)
+                os.kill(whom, number)
             except ProcessLookupError:
                 return
 
