@@ -13,8 +13,11 @@ from kubecase.app.settings.model import (
     LATER,
     AgentRuntimeSection,
     AgentSection,
+    BudgetSection,
     ClusterSection,
+    ContainerSection,
     Document,
+    ModelSection,
     SkillSection,
     StoreSection,
 )
@@ -22,7 +25,10 @@ from kubecase.app.settings.values import (
     SERVICE_DIRECTORY,
     AgentOptions,
     AgentRuntimeSettings,
+    BudgetOptions,
     ClusterOptions,
+    ContainerSettings,
+    ModelOptions,
     Settings,
     Skill,
     StoreSettings,
@@ -33,6 +39,9 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "agent_runtime": AgentRuntimeSection,
     "agents": AgentSection,
     "clusters": ClusterSection,
+    "models": ModelSection,
+    "budgets": BudgetSection,
+    "container": ContainerSection,
     "store": StoreSection,
 }
 
@@ -108,9 +117,14 @@ class _Settings:
             agent_runtime=runtime,
             agents={n: AgentOptions(**each.model_dump()) for n, each in document.agents.items()},
             clusters=clusters,
+            container=ContainerSettings(
+                **{**document.container.model_dump(), "mounts": tuple(document.container.mounts)}
+            ),
             store=StoreSettings(url=document.store.url, data_dir=data_dir),
             model_keys=dict(keys),
             host=self.gathered.host,
+            models={name: self.model(name, each) for name, each in document.models.items()},
+            budgets={n: BudgetOptions(**each.model_dump()) for n, each in document.budgets.items()},
         )
 
     def agent_runtime(self, section: AgentRuntimeSection) -> AgentRuntimeSettings | None:
@@ -163,6 +177,21 @@ class _Settings:
         key = f"clusters.{name}.kubeconfig"
         return ClusterOptions(
             kubeconfig=self.path(key, section.kubeconfig), context=section.context
+        )
+
+    def model(self, name: str, section: ModelSection) -> ModelOptions:
+        at = f"models.{name}"
+        return ModelOptions(
+            protocol=section.protocol,
+            base_url=section.base_url,
+            auth=section.auth,
+            key_env=section.key_env,
+            key_file=self.path(f"{at}.key_file", section.key_file),
+            key=self.gathered.upstream_keys.get(name),
+            ca=self.path(f"{at}.ca", section.ca),
+            proxy=section.proxy,
+            allowed_models=tuple(section.allowed_models),
+            prices=self.path(f"{at}.prices", section.prices),
         )
 
     def command(self, argv: list[str] | None) -> tuple[str, ...] | None:

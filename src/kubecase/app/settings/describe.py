@@ -13,7 +13,7 @@ Schema = Mapping[str, Any]
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-_NAMED = {"agents": "claude", "clusters": "production"}
+_NAMED = {"agents": "claude", "clusters": "production", "models": "company", "budgets": "run"}
 """Sections that are mappings by name, and the name that examples use."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from kubecase.app.settings import names
 from kubecase.app.settings.keys import choose
 from kubecase.app.settings.units import format_duration, format_size
-from kubecase.app.settings.values import Loaded, Skill
+from kubecase.app.settings.values import ContainerSettings, Loaded, Skill
 
 NOT_SET = "not set"
 
@@ -49,18 +49,37 @@ def effective(loaded: Loaded) -> tuple[Row, ...]:
 
 
 def _values(loaded: Loaded) -> Iterator[tuple[str, str]]:
-    from kubecase.app.settings.model import AgentRuntimeSection, AgentSection, ClusterSection
+    from kubecase.app.settings.model import (
+        AgentRuntimeSection,
+        AgentSection,
+        BudgetSection,
+        ClusterSection,
+        ContainerSection,
+        ModelSection,
+    )
 
     settings = loaded.settings
     for key in AgentRuntimeSection.model_fields:
         yield f"agent_runtime.{key}", _runtime_value(loaded, key)
-    for section, model in (("agents", AgentSection), ("clusters", ClusterSection)):
+    for section, model in (
+        ("agents", AgentSection), ("clusters", ClusterSection), ("models", ModelSection),
+        ("budgets", BudgetSection),
+    ):  # fmt: skip
         for name, options in getattr(settings, section).items():
             for key in model.model_fields:
                 yield f"{section}.{name}.{key}", _text(getattr(options, key))
+    for key in ContainerSection.model_fields:
+        yield f"container.{key}", _container_value(settings.container, key)
     url = settings.store.url
     yield "store.url", NOT_SET if url is None else re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
     yield "store.data_dir", str(settings.store.data_dir)
+
+
+def _container_value(container: ContainerSettings, key: str) -> str:
+    value = getattr(container, key)
+    if key in {"memory", "tmp"}:
+        return format_size(value)
+    return format_duration(value) if key == "stop_timeout" else _text(value)
 
 
 def _runtime_value(loaded: Loaded, key: str) -> str:

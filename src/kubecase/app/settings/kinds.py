@@ -168,6 +168,20 @@ def http_url(value: str) -> str:
     return value
 
 
+def cpu_count(value: float) -> float:
+    """A share of processors that a container can have."""
+    if not 0.01 <= value <= 1024:
+        raise ValueError("must be from 0.01 to 1024")
+    return value
+
+
+def image_name(value: str) -> str:
+    """The name of an image; one that looks like an option would be taken for that."""
+    if value.startswith("-") or any(c.isspace() for c in value):
+        raise ValueError("is not the name of an image")
+    return value
+
+
 def between(low: int, high: int) -> AfterValidator:
     """A number from `low` to `high`, both included."""
 
@@ -254,6 +268,12 @@ Name = Annotated[
     AfterValidator(_matching(NAME_PATTERN, "a name of lower-case letters, digits, - and _")),
     WithJsonSchema({"type": "string", "pattern": f"^{NAME_PATTERN}$"}),
 ]
+VARIABLE_PATTERN = "[A-Za-z_][A-Za-z0-9_]{0,127}"
+Variable = Annotated[
+    Text,
+    AfterValidator(_matching(VARIABLE_PATTERN, "the name of a variable")),
+    WithJsonSchema({"type": "string", "pattern": f"^{VARIABLE_PATTERN}$"}),
+]
 User = Annotated[
     Text,
     AfterValidator(_matching(USER_PATTERN, "a user's name or number")),
@@ -264,6 +284,8 @@ Items = _items(FromOutside.split_list)
 
 Names = Annotated[list[Name], Items]
 Texts = Annotated[list[Text], Items]
+_ModelPattern = _matching("[A-Za-z0-9*?._:/@-]{1,128}", "a pattern of model names")
+ModelPatterns = Annotated[list[Annotated[Text, AfterValidator(_ModelPattern)]], Items]
 Argv = Annotated[
     list[str],
     BeforeValidator(_command),

@@ -19,6 +19,7 @@ from kubecase.app.settings.kinds import (
     Hours,
     Items,
     Minutes,
+    ModelPatterns,
     Name,
     Names,
     Seconds,
@@ -29,18 +30,24 @@ from kubecase.app.settings.kinds import (
     Text,
     Texts,
     User,
+    Variable,
     Whole,
     between,
     budget,
+    cpu_count,
     http_url,
+    image_name,
     store_url,
     word,
 )
 from kubecase.app.settings.values import (
     CleanupPolicyName,
+    Engine,
     Isolation,
     IsolationLayer,
     LogLevel,
+    ModelAuth,
+    ModelProtocol,
     Network,
     WhenSupervisorDies,
 )
@@ -52,7 +59,7 @@ MODEL_KEYS: Mapping[str, str] = {
 }
 """The name that CLIs read each model key by."""
 
-LATER = ("sources", "sinks", "publish", "web", "limits", "models")
+LATER = ("sources", "sinks", "publish", "web", "limits")
 """Sections that the design knows and this version does not have yet."""
 
 
@@ -293,6 +300,93 @@ class ClusterSection(Section):
     )  # fmt: skip
 
 
+class ModelSection(Section):
+    """One server of models, by the name that agents choose it by."""
+
+    protocol: Annotated[ModelProtocol, word(ModelProtocol)] = Field(
+        description="What is spoken there. LiteLLM and Ollama speak `openai`.",
+        json_schema_extra={"x-example": "anthropic"},
+    )
+    base_url: Annotated[Text, AfterValidator(http_url)] | None = option(
+        None, "Address of the API, with or without its `/v1`. Unset means the vendor's own.",
+        example="https://llm-proxy.example.com",
+    )  # fmt: skip
+    auth: Annotated[ModelAuth, word(ModelAuth)] | None = option(
+        None, "Header that carries the key. Unset means the one of the protocol.", example="bearer"
+    )
+    key_env: Variable | None = option(
+        None,
+        "Variable that holds the key. With neither this nor `key_file`, the vendor's own address "
+        "is given the key of `agent_runtime`, and any other address none.",
+        example="LLM_PROXY_KEY",
+    )
+    key_file: FilePath | None = option(
+        None, "File that holds the key.", example="/run/secrets/llm-proxy"
+    )
+    ca: FilePath | None = option(
+        None, "PEM file of the only authority whose certificates are accepted there.",
+        example="/etc/ssl/corporate-ca.pem",
+    )  # fmt: skip
+    proxy: Annotated[Text, AfterValidator(http_url)] | None = option(
+        None, "HTTP proxy on the way.", example="http://proxy.example.com:3128"
+    )
+    allowed_models: ModelPatterns = option(
+        [], "Patterns of the models that may be asked for; empty allows any.",
+        example="[claude-sonnet-*]",
+    )  # fmt: skip
+    prices: FilePath | None = option(
+        None, "TOML file with prices that come before the shipped ones (docs/models.md).",
+        example="/etc/kubecase/prices.toml",
+    )  # fmt: skip
+
+
+class BudgetSection(Section):
+    """How much of their models a `run`, all runs of one `cluster`, or those of a `day` may use."""
+
+    max_cost_usd: Annotated[Decimal, AfterValidator(budget)] | None = option(
+        None, "US dollars. A model without a price counts as the dearest one.", example="5"
+    )
+    max_input_tokens: Annotated[Whole, between(1, 10**12)] | None = option(
+        None, "Tokens of questions, cached or not.", example="2000000"
+    )
+    max_output_tokens: Annotated[Whole, between(1, 10**12)] | None = option(
+        None, "Tokens of answers.", example="200000"
+    )
+    max_requests: Annotated[Whole, between(1, 10**9)] | None = option(
+        None, "Calls of a model.", example="100"
+    )
+    requests_per_minute: Annotated[Whole, between(1, 100_000)] | None = option(
+        None, "Requests within a minute; the next ones are told to wait.", example="60"
+    )
+
+
+class ContainerSection(Section):
+    """How containers are made, with `agent_runtime.isolation: container`."""
+
+    engine: Annotated[Engine, word(Engine)] = option(
+        "auto", "Program that runs containers; `auto`: podman, else docker."
+    )
+    image: Annotated[Text, AfterValidator(image_name)] | None = option(
+        None,
+        "Image that holds the agent's program. It must be there already: nothing is pulled at run "
+        "time.",
+        example="localhost/kubecase-agents:1",
+    )
+    memory: Size = option("1GiB", "Memory of the whole container.")
+    cpus: Annotated[Decimal, AfterValidator(cpu_count)] = option(1, "Processors it may use.")
+    processes: Annotated[Whole, between(16, 32768)] = option(
+        256, "How many processes may be in it at once."
+    )
+    tmp: Size = option("64MiB", "Size of its /tmp, which vanishes with it.")
+    stop_timeout: Seconds = option(10, "How long the engine itself waits when it has to stop one.")
+    mounts: Texts = option(
+        [],
+        "More paths of the host for it, as SOURCE:TARGET, read-only unless `:rw` is added. Refused "
+        "are the root, home directories, git checkouts, and sockets of engines.",
+        example="[/opt/models:/opt/models]",
+    )
+
+
 class StoreSection(Section):
     """Where what is known is kept."""
 
@@ -309,6 +403,7 @@ class StoreSection(Section):
 
 
 ClusterName = Annotated[str, Field(pattern=f"^{CLUSTER_PATTERN}$")]
+BudgetName = Annotated[str, Field(pattern="^(run|cluster|day)$")]
 
 
 class Document(Section):
@@ -321,4 +416,13 @@ class Document(Section):
     clusters: dict[ClusterName, ClusterSection] = Field(
         default={}, description="Clusters, by the name that reports and metrics use."
     )
+    models: dict[Name, ModelSection] = Field(
+        default={}, description="Servers of models, by the name that agents choose them by."
+    )
+    budgets: dict[BudgetName, BudgetSection] = Field(
+        default={},
+        description="How much of their models a `run`, all runs of one `cluster`, or those of a "
+        "`day` may use.",
+    )
+    container: ContainerSection = Field(default_factory=ContainerSection)
     store: StoreSection = Field(default_factory=StoreSection)

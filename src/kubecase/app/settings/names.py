@@ -12,21 +12,33 @@ def model_keys() -> Mapping[str, str]:
 
 def sections() -> Mapping[str, frozenset[str]]:
     """The options of every section that is one mapping."""
-    from kubecase.app.settings.model import AgentRuntimeSection, StoreSection
+    from kubecase.app.settings.model import (
+        AgentRuntimeSection,
+        ContainerSection,
+        StoreSection,
+    )
 
     return {
         "agent_runtime": frozenset(AgentRuntimeSection.model_fields),
+        "container": frozenset(ContainerSection.model_fields),
         "store": frozenset(StoreSection.model_fields),
     }
 
 
 def nested() -> Mapping[str, frozenset[str]]:
     """The options below each name, of every section that is a mapping by name."""
-    from kubecase.app.settings.model import AgentSection, ClusterSection
+    from kubecase.app.settings.model import (
+        AgentSection,
+        BudgetSection,
+        ClusterSection,
+        ModelSection,
+    )
 
     return {
         "agents": frozenset(AgentSection.model_fields),
         "clusters": frozenset(ClusterSection.model_fields),
+        "models": frozenset(ModelSection.model_fields),
+        "budgets": frozenset(BudgetSection.model_fields),
     }
 
 

@@ -16,11 +16,14 @@ if TYPE_CHECKING:  # half of this package's import time, and `kubecase config` n
 
 Isolation = Literal["auto", "process", "landlock", "bwrap", "container"]
 IsolationLayer = Literal["process", "landlock", "bwrap", "container"]
+Engine = Literal["auto", "podman", "docker"]
 Network = Literal["host", "none"]
 WhenSupervisorDies = Literal["auto", "survive", "die_with_me"]
 CleanupPolicyName = Literal[
     "keep_always", "keep_on_failure", "delete_after_retention", "delete_now", "archive"
 ]
+ModelProtocol = Literal["anthropic", "openai", "gemini"]
+ModelAuth = Literal["x-api-key", "bearer", "x-goog-api-key", "api-key", "none"]
 LogLevel = Literal["debug", "info", "warn", "error"]
 
 SERVICE_DIRECTORY = Path("/var/lib/kubecase")
@@ -123,6 +126,47 @@ class ClusterOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """Section `models.<name>`; `None` leaves it to the protocol. `key` is what the sources gave."""
+
+    protocol: ModelProtocol
+    base_url: str | None = None
+    auth: ModelAuth | None = None
+    key_env: str | None = None
+    key_file: Path | None = None
+    key: "Credential | None" = None
+    ca: Path | None = None
+    proxy: str | None = None
+    allowed_models: tuple[str, ...] = ()
+    prices: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetOptions:
+    """Section `budgets.<run, cluster or day>`; `None` for no such limit."""
+
+    max_cost_usd: float | None = None
+    max_input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    max_requests: int | None = None
+    requests_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSettings:
+    """Section `container`. `mounts` are as they were written."""
+
+    engine: Engine
+    image: str | None
+    memory: int
+    cpus: float
+    processes: int
+    tmp: int
+    stop_timeout: float
+    mounts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
     """Section `store`. `url` may hold a password; `None` means a SQLite file in `data_dir`."""
 
@@ -138,18 +182,26 @@ class Host:
     home: Path | None
     language: str
     user_data_dir: Path | None
+    engine_variables: Mapping[str, str] = field(default_factory=dict)
+    """What the client of a container engine needs to find its engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that was configured, checked. `model_keys` is by the name that CLIs read."""
+    """Everything that was configured, checked. `model_keys` is by the name that CLIs read.
+
+    `budgets` is by the words `run`, `cluster` and `day`.
+    """
 
     agent_runtime: AgentRuntimeSettings
     agents: Mapping[str, AgentOptions]
     clusters: Mapping[str, ClusterOptions]
+    container: ContainerSettings
     store: StoreSettings
     model_keys: Mapping[str, "Credential"]
     host: Host
+    models: Mapping[str, ModelOptions] = field(default_factory=dict)
+    budgets: Mapping[str, BudgetOptions] = field(default_factory=dict)
 
     def agent_options(self, agent: str) -> AgentOptions:
         """The options of `agent`; all left to its defaults if none were configured."""
@@ -158,7 +210,8 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every value that must not appear in a log, a file or a message."""
-        keys = tuple(key.value for key in self.model_keys.values())
+        own = (each.key.value for each in self.models.values() if each.key is not None)
+        keys = (*(key.value for key in self.model_keys.values()), *own)
         password = urlsplit(self.store.url or "").password
         return (*keys, password, unquote(password)) if password else keys
 
