@@ -16,6 +16,7 @@ from kubecase.core.errors import RuntimeUnavailable
 
 if TYPE_CHECKING:
     from kubecase.core.ports import Runtime
+    from kubecase.runtime.container import ContainerOptions
     from kubecase.runtime.layers import AgentUser, LayerOptions
     from kubecase.runtime.supervise import Policy
 
@@ -51,7 +52,9 @@ def contain(settings: Settings, *, trying: bool = True) -> Containment:
 
     close_to_same_user()
     options = layer_options(settings)
-    made = RuntimeOptions(layer=options, policy=policy(settings)[0])
+    made = RuntimeOptions(
+        layer=options, container=container_options(settings), policy=policy(settings)[0]
+    )
     runtime, warnings = _strongest(settings, made)
     if options.user is not None:
         open_the_way(settings, options.user)
@@ -72,6 +75,37 @@ def layer_options(settings: Settings) -> "LayerOptions":
         user=None if name is None else AgentUser.named(name),
         network=section.network,
         read_only_paths=section.read_only_paths,
+    )
+
+
+def container_options(settings: Settings) -> "ContainerOptions":
+    """How containers are made. Raises RuntimeUnavailable for a mount that is refused."""
+    from kubecase.runtime.container import ContainerOptions
+    from kubecase.runtime.mounts import Mount
+
+    section, runtime = settings.container, settings.agent_runtime
+    mounts = []
+    for text in section.mounts:
+        try:
+            mounts.append(Mount.parsed(text))
+        except ValueError as error:
+            raise RuntimeUnavailable(
+                f"cannot mount {text!r}: {error}",
+                hint="Correct container.mounts (KUBECASE_CONTAINER__MOUNTS).",
+            ) from None
+    longest = runtime.max_duration_seconds + runtime.graceful_shutdown_seconds
+    return ContainerOptions(
+        engine=section.engine,
+        image=section.image,
+        memory_bytes=section.memory,
+        cpus=section.cpus,
+        processes=section.processes,
+        tmp_bytes=section.tmp,
+        stop_seconds=max(1, round(section.stop_timeout)),
+        # The last wall, should both kubecase and the shim be gone.
+        longest_seconds=round(longest) + 60,
+        mounts=tuple(mounts),
+        client_environment=settings.host.engine_variables,
     )
 
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubecase.app import plugins, wiring
-from kubecase.app.containment import USUAL_USER, Containment, contain, layer_options, policy
+from kubecase.app.containment import (
+    USUAL_USER,
+    Containment,
+    contain,
+    container_options,
+    layer_options,
+    policy,
+)
 from kubecase.app.findings import Finding
 from kubecase.app.settings import Settings
 from kubecase.core.errors import KubecaseError
@@ -55,7 +62,9 @@ def _layers(settings: Settings) -> Iterator[Finding]:
     from kubecase.runtime.registry import RuntimeOptions
 
     try:
-        options = RuntimeOptions(layer=layer_options(settings))
+        options = RuntimeOptions(
+            layer=layer_options(settings), container=container_options(settings)
+        )
     except KubecaseError:
         return  # told once, as what hinders the chosen layer
     known = plugins.names("runtimes")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from kubecase.runtime.bubblewrap import BubblewrapLayer
+from kubecase.runtime.container import ContainerLayer, ContainerOptions
 from kubecase.runtime.landlock import LandlockLayer
 from kubecase.runtime.layers import Layer, LayerOptions, ProcessLayer
 from kubecase.runtime.supervise import Policy, ProcessRuntime
@@ -13,6 +14,7 @@ class RuntimeOptions:
     """What the wiring hands to every entry point of the group `kubecase.runtimes`."""
 
     layer: LayerOptions = field(default_factory=LayerOptions)
+    container: ContainerOptions = field(default_factory=ContainerOptions)
     policy: Policy = "die_with_me"
 
 
@@ -29,6 +31,12 @@ def landlock(options: RuntimeOptions) -> ProcessRuntime:
 def bwrap(options: RuntimeOptions) -> ProcessRuntime:
     """In namespaces made by bubblewrap."""
     return _made(BubblewrapLayer(options=options.layer), options)
+
+
+def container(options: RuntimeOptions) -> ProcessRuntime:
+    """In a container of podman or docker."""
+    layer = ContainerLayer(options=options.layer, container=options.container)
+    return _made(layer, options)
 
 
 def _made(layer: Layer, options: RuntimeOptions) -> ProcessRuntime:

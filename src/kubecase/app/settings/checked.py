@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from kubecase.app.settings.container import ContainerSection
 from kubecase.app.settings.document import Steps, shown
 from kubecase.app.settings.environment import nearest
 from kubecase.app.settings.loading import Gathered
@@ -15,7 +16,6 @@ from kubecase.app.settings.model import (
     AgentSection,
     BudgetSection,
     ClusterSection,
-    ContainerSection,
     Document,
     ModelSection,
     SkillSection,

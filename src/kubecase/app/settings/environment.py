@@ -17,6 +17,12 @@ _NOT_OURS = re.compile(
 # Read elsewhere by agreement: by `load` itself, and by agents that run inside a case.
 _KNOWN = ("KUBECASE_CONFIG", "KUBECASE_DEADLINE")
 
+ENGINE_VARIABLES = (
+    "HOME", "XDG_RUNTIME_DIR", "CONTAINERS_CONF",
+    "CONTAINERS_STORAGE_CONF", "CONTAINER_HOST", "DOCKER_HOST", "DOCKER_CONFIG",
+)  # fmt: skip
+"""What leads the client of a container engine to its engine."""
+
 PLAIN_SECONDS = frozenset({"AGENT_RUNTIME_MAX_DURATION", "--timeout"})
 """Names under which a plain number is seconds, although the key's own unit is another."""
 
@@ -66,6 +72,7 @@ def host_from(environ: Mapping[str, str]) -> Host:
         home=known_home,
         language=environ.get("LANG") or "C.UTF-8",
         user_data_dir=base and base / "kubecase",
+        engine_variables={name: environ[name] for name in ENGINE_VARIABLES if environ.get(name)},
     )
 
 

@@ -6,10 +6,11 @@ the dataclasses of `settings.values`.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from kubecase.app.settings.container import ContainerSection
 from kubecase.app.settings.kinds import (
     CLUSTER_PATTERN,
     Argv,
@@ -34,15 +35,13 @@ from kubecase.app.settings.kinds import (
     Whole,
     between,
     budget,
-    cpu_count,
     http_url,
-    image_name,
     store_url,
     word,
 )
+from kubecase.app.settings.section import Section, option
 from kubecase.app.settings.values import (
     CleanupPolicyName,
-    Engine,
     Isolation,
     IsolationLayer,
     LogLevel,
@@ -61,25 +60,6 @@ MODEL_KEYS: Mapping[str, str] = {
 
 LATER = ("sources", "sinks", "publish", "web", "limits")
 """Sections that the design knows and this version does not have yet."""
-
-
-def option(default: Any, description: str, *environment: str, example: str | None = None) -> Any:
-    """One option; `environment` are the names that set it, in the order they are asked.
-
-    `example` is the line of YAML that the example file shows when there is no default to show.
-    """
-    extra: dict[str, Any] = {"environment": list(environment)}
-    if example is not None:
-        extra["x-example"] = example
-    return Field(
-        default=default, description=description, json_schema_extra=extra, validate_default=True
-    )
-
-
-class Section(BaseModel):
-    """A mapping whose keys are all known, and which can be built by parts."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class SkillSection(Section):
@@ -357,33 +337,6 @@ class BudgetSection(Section):
     )
     requests_per_minute: Annotated[Whole, between(1, 100_000)] | None = option(
         None, "Requests within a minute; the next ones are told to wait.", example="60"
-    )
-
-
-class ContainerSection(Section):
-    """How containers are made, with `agent_runtime.isolation: container`."""
-
-    engine: Annotated[Engine, word(Engine)] = option(
-        "auto", "Program that runs containers; `auto`: podman, else docker."
-    )
-    image: Annotated[Text, AfterValidator(image_name)] | None = option(
-        None,
-        "Image that holds the agent's program. It must be there already: nothing is pulled at run "
-        "time.",
-        example="localhost/kubecase-agents:1",
-    )
-    memory: Size = option("1GiB", "Memory of the whole container.")
-    cpus: Annotated[Decimal, AfterValidator(cpu_count)] = option(1, "Processors it may use.")
-    processes: Annotated[Whole, between(16, 32768)] = option(
-        256, "How many processes may be in it at once."
-    )
-    tmp: Size = option("64MiB", "Size of its /tmp, which vanishes with it.")
-    stop_timeout: Seconds = option(10, "How long the engine itself waits when it has to stop one.")
-    mounts: Texts = option(
-        [],
-        "More paths of the host for it, as SOURCE:TARGET, read-only unless `:rw` is added. Refused "
-        "are the root, home directories, git checkouts, and sockets of engines.",
-        example="[/opt/models:/opt/models]",
     )
 
 

@@ -12,11 +12,8 @@ def model_keys() -> Mapping[str, str]:
 
 def sections() -> Mapping[str, frozenset[str]]:
     """The options of every section that is one mapping."""
-    from kubecase.app.settings.model import (
-        AgentRuntimeSection,
-        ContainerSection,
-        StoreSection,
-    )
+    from kubecase.app.settings.container import ContainerSection
+    from kubecase.app.settings.model import AgentRuntimeSection, StoreSection
 
     return {
         "agent_runtime": frozenset(AgentRuntimeSection.model_fields),
