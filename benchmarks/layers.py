@@ -15,8 +15,10 @@ from kubecase.core.model import Command, Limits
 from kubecase.core.ports import Started, Stream
 from kubecase.runtime import ProcessRuntime
 from kubecase.runtime.bubblewrap import BubblewrapLayer
+from kubecase.runtime.container import ContainerLayer, ContainerOptions
 from kubecase.runtime.landlock import LandlockLayer
 from kubecase.runtime.layers import Layer, LayerOptions, ProcessLayer
+from kubecase.runtime.mounts import Mount
 
 RUNS = 30
 IDLE = 8
@@ -48,6 +50,17 @@ def layers() -> dict[str, Layer]:
         "shim + bwrap": BubblewrapLayer(),
         "shim + bwrap, no network": BubblewrapLayer(options=closed),
     }
+    store = Path(__file__).parent.parent / ".tools" / "podman"
+    found["shim + podman"] = ContainerLayer(
+        options=closed,
+        container=ContainerOptions(
+            engine="podman",
+            image="localhost/kubecase-test:1",  # made by scripts/test-image
+            mounts=(Mount(source=Path("/usr"), target=Path("/usr")),),
+            engine_arguments=("--root", str(store / "root"), "--runroot", str(store / "run")),
+            client_environment={"HOME": "/nonexistent"},
+        ),
+    )
     return {name: layer for name, layer in found.items() if layer.probe().works}
 
 

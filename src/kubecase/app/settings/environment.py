@@ -19,7 +19,7 @@ _KNOWN = ("KUBECASE_CONFIG", "KUBECASE_DEADLINE")
 
 ENGINE_VARIABLES = (
     "HOME", "XDG_RUNTIME_DIR", "CONTAINERS_CONF",
-    "CONTAINERS_STORAGE_CONF", "CONTAINER_HOST", "DOCKER_HOST", "DOCKER_CONFIG",
+    "CONTAINER_HOST", "DOCKER_HOST", "DOCKER_CONFIG",
 )  # fmt: skip
 """What leads the client of a container engine to its engine."""
 
