@@ -113,6 +113,23 @@ async def tidy(settings: Settings, store: Store, observer: Observer) -> None:
         )
 
 
+async def remove_stray_containers(settings: Settings, store: Store) -> tuple[str, ...]:
+    """Remove containers of ours that no unfinished attempt has; their names.
+
+    A container can outlive kubecase and shim if the machine's engine is one of its own. Nothing is
+    asked where no image is configured.
+    """
+    if settings.container.image is None:
+        return ()
+    from kubecase.app.containment import container_options
+    from kubecase.runtime.container import ContainerLayer
+
+    unfinished = [each.investigation.key for each in await store.owners_of_unfinished()]
+    layer = ContainerLayer(container=container_options(settings))
+    runs = settings.store.data_dir / "runs"
+    return await anyio.to_thread.run_sync(layer.reconcile, runs, unfinished)
+
+
 def run_dir(settings: Settings, attempt: Attempt) -> Path:
     """Where the shim of `attempt` keeps its records."""
     return settings.store.data_dir / "runs" / attempt.investigation.key

@@ -48,6 +48,7 @@ async def _recover(settings: "Settings") -> "tuple[list[Recovered], bool]":
 
     from kubecase.app.logs import LogObserver, configure_logs
     from kubecase.app.orphans import recover as take_over
+    from kubecase.app.orphans import remove_stray_containers
     from kubecase.app.session import stopped_by_signals
     from kubecase.app.wiring import opened_store
 
@@ -65,4 +66,7 @@ async def _recover(settings: "Settings") -> "tuple[list[Recovered], bool]":
             opened_store(settings, observer) as store,
             stopped_by_signals(stop, observer, grace),
         ):
-            return await take_over(settings, store, observer, stop), stop.is_set()
+            done = await take_over(settings, store, observer, stop)
+            for name in await remove_stray_containers(settings, store):
+                print(f"kubecase: removed the container {printable(name)}", file=sys.stderr)
+            return done, stop.is_set()
