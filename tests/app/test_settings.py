@@ -436,7 +436,7 @@ def _refuses_unreadable(directory: Path) -> None:
 import os, sys
 from pathlib import Path
 from kubecase.app.settings import load
-from kubecase.app.settings import checked
+from kubecase.app.settings import checked, upstream_keys
 from kubecase.core.errors import SettingsInvalid
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("tail", "incidents:tail", "the agent's log, also while it runs"),
         ("cancel", "incidents:cancel", "stop an investigation and wait until it is gone"),
         ("retry", "investigate:retry", "another attempt at an incident on record"),
+        ("verify", "incidents:verify", "whether anything on record was changed since"),
         ("recover", "recover:recover", "take over what a killed kubecase has left"),
     ),
     "House keeping": (

@@ -6,7 +6,7 @@ Never silently weaker: what was asked for and cannot be had is an error that nam
 import os
 import pwd
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,11 @@ from kubecase.app.settings import Settings
 from kubecase.core.errors import RuntimeUnavailable
 
 if TYPE_CHECKING:
-    from kubecase.core.ports import Runtime
+    from kubecase.core.ports import Probe, Runtime
     from kubecase.runtime.container import ContainerOptions
     from kubecase.runtime.layers import AgentUser, LayerOptions
+    from kubecase.runtime.registry import RuntimeOptions
+    from kubecase.runtime.seccomp import Network
     from kubecase.runtime.supervise import Policy
 
 USUAL_USER = "kubecase-agent"
@@ -35,14 +37,20 @@ class Containment:
 
     runtime: "Runtime"
     user: "AgentUser | None"
+    network: "Network" = "host"
     warnings: tuple[str, ...] = ()
 
+    @property
+    def own_network(self) -> bool:
+        """Whether the agent's network is its own, and what serves it is handed out of there."""
+        return self.network == "none" and self.runtime.name == "bwrap"
 
-def contain(settings: Settings, *, trying: bool = True) -> Containment:
+
+def contain(settings: Settings, *, trying: bool = True, served: bool = False) -> Containment:
     """The containment that the settings ask for. Raises RuntimeUnavailable where it cannot be had.
 
     Tries the mechanisms on this host, which takes some ten milliseconds; not so without `trying`,
-    for those who start no agent.
+    for those who start no agent. `served` is for an agent that is served all it has to reach.
     """
     from kubecase.runtime.registry import RuntimeOptions
 
@@ -55,12 +63,12 @@ def contain(settings: Settings, *, trying: bool = True) -> Containment:
     made = RuntimeOptions(
         layer=options, container=container_options(settings), policy=policy(settings)[0]
     )
-    runtime, warnings = _strongest(settings, made)
+    runtime, network, warnings = _strongest(settings, made, served=served)
     if options.user is not None:
         open_the_way(settings, options.user)
     elif os.geteuid() == 0:
         warnings = (*warnings, AS_ROOT)
-    return Containment(runtime=runtime, user=options.user, warnings=warnings)
+    return Containment(runtime=runtime, user=options.user, network=network, warnings=warnings)
 
 
 def layer_options(settings: Settings) -> "LayerOptions":
@@ -73,7 +81,7 @@ def layer_options(settings: Settings) -> "LayerOptions":
         name = USUAL_USER
     return LayerOptions(
         user=None if name is None else AgentUser.named(name),
-        network=section.network,
+        network="none" if section.network == "none" else "host",
         read_only_paths=section.read_only_paths,
     )
 
@@ -122,12 +130,17 @@ def policy(settings: Settings) -> "tuple[Policy, str]":
     return ("survive" if does else "die_with_me"), why
 
 
-def _strongest(settings: Settings, options: object) -> "tuple[Runtime, tuple[str, ...]]":
-    """The runtime of the layer that is asked for, or of the strongest that works."""
+def _strongest(
+    settings: Settings, options: "RuntimeOptions", *, served: bool
+) -> "tuple[Runtime, Network, tuple[str, ...]]":
+    """The runtime of the layer that is asked for, or of the strongest that works, and whether its
+    network is closed.
+    """
     from kubecase.runtime.layers import STRENGTH
 
     section = settings.agent_runtime
     least = STRENGTH.index(section.isolation_min)
+    closing = section.network == "auto" and served
     if section.isolation != "auto":
         if STRENGTH.index(section.isolation) < least:
             raise RuntimeUnavailable(
@@ -135,14 +148,19 @@ def _strongest(settings: Settings, options: object) -> "tuple[Runtime, tuple[str
                 f"{section.isolation_min}",
                 hint="Raise agent_runtime.isolation, or lower agent_runtime.isolation_min.",
             )
-        return _working(section.isolation, options), ()
+        runtime, network, found = _tried(section.isolation, options, closing)
+        if not found.works:
+            raise RuntimeUnavailable(
+                f"cannot run agents with isolation {section.isolation}: {found.says}",
+                hint=found.remedy,
+            )
+        return runtime, network, ()
     failed: list[str] = []
     # A container needs an image, so it is only ever used by name.
     for name in reversed(STRENGTH[least:-1] or STRENGTH[-1:]):
-        runtime = plugins.runtime(name, options)
-        found = runtime.probe()
+        runtime, network, found = _tried(name, options, closing)
         if found.works:
-            return runtime, tuple(failed)
+            return runtime, network, tuple(failed)
         failed.append(f"isolation {name} is not in force: {found.says}")
     raise RuntimeUnavailable(
         f"cannot run agents with isolation {section.isolation_min} or a stronger one: "
@@ -151,14 +169,15 @@ def _strongest(settings: Settings, options: object) -> "tuple[Runtime, tuple[str
     )
 
 
-def _working(name: str, options: object) -> "Runtime":
+def _tried(name: str, options: "RuntimeOptions", closing: bool) -> "tuple[Runtime, Network, Probe]":
+    """The runtime `name`, with its network closed if that is wanted and works."""
+    if closing and name != "container":
+        closed = replace(options, layer=replace(options.layer, network="none"))
+        runtime = plugins.runtime(name, closed)
+        if (found := runtime.probe()).works:
+            return runtime, "none", found
     runtime = plugins.runtime(name, options)
-    found = runtime.probe()
-    if not found.works:
-        raise RuntimeUnavailable(
-            f"cannot run agents with isolation {name}: {found.says}", hint=found.remedy
-        )
-    return runtime
+    return runtime, options.layer.network, runtime.probe()
 
 
 def open_the_way(settings: Settings, user: "AgentUser") -> None:

@@ -196,12 +196,14 @@ def investigator(
     of isolation that they ask for cannot be had; `contained` is for who has tried that before.
     """
     from kubecase.app.containment import contain
+    from kubecase.app.model_access import is_served, model_server, unserved
     from kubecase.core.redact import Redactor
     from kubecase.service import Investigator
     from kubecase.workspace import CleanupPolicy
 
     runtime = settings.agent_runtime
-    contained = contained or contain(settings, trying=choice.agent is not None)
+    served = is_served(choice, settings)
+    contained = contained or contain(settings, trying=choice.agent is not None, served=served)
     user = contained.user
     return Investigator(
         agent=choice.agent,
@@ -219,7 +221,8 @@ def investigator(
         require_report=runtime.require_report,
         exit_classes=settings.agent_options(choice.name).exit_classes,
         cleanup=CleanupPolicy(runtime.cleanup_policy),
-        warnings=contained.warnings,
+        warnings=(*contained.warnings, *unserved(choice, settings)),
+        models=model_server(choice, settings, contained) if served else None,
         agent_ids=None if user is None or user.uid == os.geteuid() else (user.uid, user.gid),
     )
 

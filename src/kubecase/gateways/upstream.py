@@ -110,7 +110,7 @@ class UpstreamClient:
         self._patience = patience
         self._clock = clock
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=_trust(upstream)),
+            connector=aiohttp.TCPConnector(ssl=trust_of(upstream)),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -219,8 +219,11 @@ def _until(value: str, now: datetime) -> float:
     return max(0.0, (moment - now).total_seconds())
 
 
-def _trust(upstream: Upstream) -> ssl.SSLContext:
-    """Certificates are always checked: against `ca` alone where there is one."""
+def trust_of(upstream: Upstream) -> ssl.SSLContext:
+    """What certificates are checked against: `ca` alone where there is one.
+
+    Raises UpstreamUnusable.
+    """
     try:
         return ssl.create_default_context(cafile=upstream.ca)
     except (OSError, ssl.SSLError) as error:

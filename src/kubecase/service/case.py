@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kubecase.core.errors import KubecaseError
 from kubecase.core.model import (
@@ -19,6 +20,9 @@ from kubecase.core.model import (
 from kubecase.core.ports import Observer
 from kubecase.core.report import Report
 from kubecase.workspace import SkillCopied, Workspace
+
+if TYPE_CHECKING:  # it brings the web server along, which most runs do without
+    from kubecase.gateways.serving import ModelAccess
 
 AGENT_LOG = "output/agent.log"
 REPORT = "output/investigation.md"
@@ -53,6 +57,7 @@ class Case:
     operator_error: KubecaseError | None = None
     error_told: bool = False
     retry: bool = False
+    access: "ModelAccess | None" = None
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -2,10 +2,12 @@
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -13,6 +15,7 @@ from kubecase.core.briefing import Briefing, brief
 from kubecase.core.errors import KubecaseError
 from kubecase.core.lifecycle import judge
 from kubecase.core.model import (
+    Cause,
     Collection,
     Ended,
     Exit,
@@ -24,7 +27,7 @@ from kubecase.core.model import (
 )
 from kubecase.core.ports import Agent, Collector, Observer, Runtime, Started, Stop
 from kubecase.core.redact import Redactor
-from kubecase.core.report import Report, report_as_json, report_from_json
+from kubecase.core.report import report_as_json
 from kubecase.diagnosis import diagnose
 from kubecase.service import builtin
 from kubecase.service.case import (
@@ -41,9 +44,13 @@ from kubecase.service.case import (
 )
 from kubecase.service.conclude import Concluded, Conclusion, take_report
 from kubecase.service.groups import unwrapped
+from kubecase.service.known import saved_findings, tell_facts
 from kubecase.service.watch import Requested, Watch, mirrored, report_size
 from kubecase.store import Attempt, CancelRequested, Store, Story
 from kubecase.workspace import CleanupPolicy, SkillChoice, Workspace, copy_skills, hand_over
+
+if TYPE_CHECKING:  # they bring the web server along, which most runs do without
+    from kubecase.gateways.serving import ModelAccess, ModelServer
 
 RESERVE_BYTES = 512 * 1024
 NOT_FOUND = (126, 127)
@@ -56,7 +63,8 @@ class Investigator:
 
     `agent` is None for the built-in investigator. `data` is the service's own directory, which no
     agent can reach; `workspaces` the root of all workspaces. `path` is the PATH that agents get.
-    `agent_ids` are user and group of the agents, if those are not our own.
+    `agent_ids` are user and group of the agents, if those are not our own. `models` serves agents
+    their model; without it they ask it themselves.
     """
 
     agent: Agent | None
@@ -76,6 +84,7 @@ class Investigator:
     cleanup: CleanupPolicy = CleanupPolicy.DELETE_AFTER_RETENTION
     warnings: Sequence[str] = field(default=())
     agent_ids: tuple[int, int] | None = None
+    models: "ModelServer | None" = None
 
     @property
     def agent_name(self) -> str:
@@ -136,7 +145,7 @@ class Investigator:
         record that its shim left; what was never started, or left no word, is `lost`.
         """
         case = self._case(story.incident, orphan.investigation)
-        case.findings = _saved_findings(story, orphan.investigation.attempt) or case.findings
+        case.findings = saved_findings(story, orphan.investigation.attempt) or case.findings
         case.isolation_notes = orphan.isolation_notes
         case.notes.append(
             f"kubecase was killed while this attempt was {orphan.investigation.status}; another "
@@ -158,20 +167,22 @@ class Investigator:
             return lost("kubecase was killed before the agent had been started")
         if orphan.cancel_requested_at is not None:
             stop = Requested()
-        if case.workspace is None:
-            exit = await self.runtime.attach(
-                case.run_dir, stop=stop, watcher=self._watch(self.agent, case, -1)
-            )
-        else:
-            with mirrored(case.workspace) as mirror:
-                watch = self._watch(self.agent, case, mirror)
-                exit = await self.runtime.attach(case.run_dir, stop=stop, watcher=watch)
+        async with self._served(self.agent, case, stop, again=True) as access:
+            exit = await self._attach(self.agent, case, access.stop if access else stop)
         if exit is None:
             return lost("kubecase was killed before the agent had been started")
         case.stage, case.exit = "collect", exit
         if case.workspace is None:
             return lost("its workspace is gone")
         return await anyio.to_thread.run_sync(self._judge, self.agent, case, case.workspace, exit)
+
+    async def _attach(self, agent: Agent, case: Case, stop: Stop) -> Exit | None:
+        if case.workspace is None:
+            watch = self._watch(agent, case, -1)
+            return await self.runtime.attach(case.run_dir, stop=stop, watcher=watch)
+        with mirrored(case.workspace) as mirror:
+            watch = self._watch(agent, case, mirror)
+            return await self.runtime.attach(case.run_dir, stop=stop, watcher=watch)
 
     def _left_workspace(self, case: Case) -> Workspace | None:
         """The workspace of an earlier process, if it came to make one."""
@@ -217,7 +228,7 @@ class Investigator:
         collection = await self._collect(incident, stop)
         case.collection = collection
         case.findings = await anyio.to_thread.run_sync(diagnose, collection)
-        self._tell_facts(case, collection)
+        tell_facts(self.observer, case, collection)
         briefing = brief(
             incident,
             collection,
@@ -269,7 +280,34 @@ class Investigator:
     async def _ask(
         self, agent: Agent, case: Case, workspace: Workspace, briefing: Briefing, stop: Stop
     ) -> Ended:
+        async with self._served(agent, case, stop) as access:
+            if access is not None:
+                agent, stop = access.agent, access.stop
+            exit = await self._run(agent, case, workspace, briefing, stop)
+            case.stage, case.exit = "collect", exit
+            return await anyio.to_thread.run_sync(self._judge, agent, case, workspace, exit)
+
+    @asynccontextmanager
+    async def _served(
+        self, agent: Agent, case: Case, stop: Stop, *, again: bool = False
+    ) -> "AsyncIterator[ModelAccess | None]":
+        """What kubecase serves this run, if anything."""
+        if self.models is None:
+            yield None
+            return
+        cluster = case.incident.fault.cluster
+        async with self.models.open(
+            agent, run=case.attempt.key, cluster=cluster, stop=stop, again=again
+        ) as access:
+            case.access = access
+            yield access
+
+    async def _run(
+        self, agent: Agent, case: Case, workspace: Workspace, briefing: Briefing, stop: Stop
+    ) -> Exit:
         command = agent.command(briefing, workspace.root, case.run_dir / "private")
+        if case.access is not None:
+            command = replace(command, ports=case.access.ports, listeners=case.access.listeners)
         case.command = command
         workspace.write(command.files)
         mirror = workspace.create_log()
@@ -285,8 +323,7 @@ class Investigator:
                 beside.cancel_scope.cancel()
         finally:
             os.close(mirror)
-        case.stage, case.exit = "collect", exit
-        return await anyio.to_thread.run_sync(self._judge, agent, case, workspace, exit)
+        return exit
 
     def _watch(self, agent: Agent, case: Case, mirror: int) -> Watch:
         return Watch(
@@ -295,6 +332,7 @@ class Investigator:
             observer=self.observer,
             mirror=mirror,
             begun=lambda started: self._begun(case, started),
+            served=case.access.serve if case.access is not None else None,
         )
 
     def _judge(self, agent: Agent, case: Case, workspace: Workspace, exit: Exit) -> Ended:
@@ -305,6 +343,11 @@ class Investigator:
             )
         case.verdict = agent.verdict(self.runtime.lines(case.run_dir), exit)
         report_bytes = take_report(case, workspace)
+        if case.access is not None:
+            case.verdict = case.access.corrected(case.verdict)
+            if case.access.ended_run:
+                # Not a cancel of anybody's: what ended it is what the verdict says by now.
+                exit = replace(exit, cause=Cause.EXITED)
         return judge(
             exit,
             case.verdict,
@@ -344,27 +387,6 @@ class Investigator:
             isolation=started.isolation,
         )
 
-    def _tell_facts(self, case: Case, collection: Collection) -> None:
-        self.observer.record(
-            "facts_collected",
-            incident_id=case.incident.id,
-            cluster=case.incident.fault.cluster,
-            objects=len(collection.objects),
-            events=len(collection.events),
-            logs=len(collection.logs),
-            gaps=len(collection.gaps),
-            origin=collection.origin,
-        )
-        best = case.findings.best
-        self.observer.record(
-            "findings",
-            incident_id=case.incident.id,
-            cluster=case.incident.fault.cluster,
-            headline=best.root_cause if best else "no fault found",
-            category=best.category if best else "none.no_fault",
-            confidence=best.confidence if best else 0.0,
-        )
-
     def _tell_size(self, case: Case, size: int) -> None:
         self.observer.record("workspace_size", cluster=case.incident.fault.cluster, bytes=size)
 
@@ -372,11 +394,3 @@ class Investigator:
         if isinstance(error, Exception):
             tell_error(self.observer, case, "internal", error)
         return ended_by(case, error)
-
-
-def _saved_findings(story: Story, attempt: int) -> Report | None:
-    """The built-in findings that were put on record before the agent was started."""
-    for saved in story.reports:
-        if saved.attempt == attempt and saved.findings is not None:
-            return report_from_json(dict(saved.findings))[0]
-    return None

@@ -24,7 +24,8 @@ class Watch:
     """The service's `Watcher`: mirrors both streams, reads events from standard output.
 
     `mirror` is the descriptor of `output/agent.log`; the truth is kept by the runtime, so a mirror
-    that can no longer be written is given up without harm to the run.
+    that can no longer be written is given up without harm to the run. `served` is given the run's
+    listeners.
     """
 
     incident: Incident
@@ -32,6 +33,7 @@ class Watch:
     observer: Observer
     mirror: int
     begun: Callable[[Started], Awaitable[None]]
+    served: Callable[[tuple[int, ...]], None] | None = None
     _rest: bytes = b""
     _mirror_works: bool = True
     _skipping: bool = False
@@ -54,7 +56,10 @@ class Watch:
                 self._rest, self._skipping = b"", True
 
     def listening(self, listeners: tuple[int, ...]) -> None:
-        """Nothing of ours serves the agent yet, so nobody may wait for an answer either."""
+        """Serve on them; where nothing serves the agent nobody may wait for an answer either."""
+        if self.served is not None:
+            self.served(listeners)
+            return
         for handle in listeners:
             os.close(handle)
 

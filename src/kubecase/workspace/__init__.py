@@ -22,7 +22,7 @@ from kubecase.workspace.archive import (
     pack,
     remove_unfinished,
 )
-from kubecase.workspace.artifacts import Collected, CollectionBudget, collect
+from kubecase.workspace.artifacts import Collected, CollectionBudget, collect, digest_of
 from kubecase.workspace.directory import Size, Workspace
 from kubecase.workspace.kept import keep_files
 from kubecase.workspace.names import shown
@@ -70,6 +70,7 @@ __all__ = [
     "collect",
     "copy_skills",
     "delete_at_once",
+    "digest_of",
     "directory_in",
     "early",
     "expired",

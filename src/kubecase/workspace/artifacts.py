@@ -73,6 +73,15 @@ def _artifact_directory(workspace: Workspace) -> Iterator[tuple[int, int]]:
         yield directory, os.fstat(top).st_uid
 
 
+def digest_of(workspace: Workspace, relative: str, size: int) -> str:
+    """The SHA-256 of a file that was collected earlier, of at most `size` bytes and one more.
+
+    Raises what `Workspace.read` raises.
+    """
+    data, _ = workspace.read_start(relative, size + 1)
+    return hashlib.sha256(data).hexdigest()
+
+
 class _Refused(Exception):
     """Why a file is not taken."""
 

@@ -155,6 +155,30 @@ def cancel(
     return SUCCESS if outcome.stopped else AGENT_FAILED
 
 
+def verify(incident: str, /, *, json: Json = False, shared: Shared = DEFAULT) -> int:
+    """Check that nothing on record about an incident was changed: every line, answer and artifact.
+
+    Exit code 1 when something was; the first bad line of a record is named.
+
+    Parameters
+    ----------
+    incident
+        Its id, a unique beginning of four characters or more, or @last.
+    json
+        Print what was looked at as a JSON array.
+    """
+    from kubecase.app.verify import verify_incident
+
+    looked = _with_store(shared, lambda store, all_: verify_incident(store, all_, incident))
+    if json:
+        print(jsonlib.dumps([each.as_json() for each in looked], indent=2))
+    else:
+        words = {True: "holds", False: "DOES NOT HOLD", None: "nothing to check"}
+        for each in looked:
+            print(printable(f"{each.what}: {words[each.holds]}: {each.says}"))
+    return AGENT_FAILED if any(each.holds is False for each in looked) else SUCCESS
+
+
 def _ask(shared: Shared, question: "Callable[[Store], Awaitable[T]]") -> T:
     return _with_store(shared, lambda store, _: question(store))
 

@@ -17,6 +17,12 @@ _NOT_OURS = re.compile(
 # Read elsewhere by agreement: by `load` itself, and by agents that run inside a case.
 _KNOWN = ("KUBECASE_CONFIG", "KUBECASE_DEADLINE")
 
+LOGIN_VARIABLES = (
+    "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX",
+    "GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_GCA",
+)  # fmt: skip
+"""What makes a CLI use another log-in than a key."""
+
 ENGINE_VARIABLES = (
     "HOME", "XDG_RUNTIME_DIR", "CONTAINERS_CONF",
     "CONTAINER_HOST", "DOCKER_HOST", "DOCKER_CONFIG",
@@ -72,6 +78,7 @@ def host_from(environ: Mapping[str, str]) -> Host:
         home=known_home,
         language=environ.get("LANG") or "C.UTF-8",
         user_data_dir=base and base / "kubecase",
+        login_variables=frozenset(name for name in LOGIN_VARIABLES if environ.get(name)),
         engine_variables={name: environ[name] for name in ENGINE_VARIABLES if environ.get(name)},
     )
 

@@ -137,10 +137,11 @@ class AgentRuntimeSection(Section):
         example="kubecase-agent",
     )
     network: Annotated[Network, word(Network)] = option(
-        "host",
+        "auto",
         "What an agent can reach: `host`, whatever this host reaches, which an agent needs that "
         "talks to a model itself; `none`, nothing but what kubecase serves it (needs isolation "
-        "landlock or bwrap).",
+        "landlock or bwrap); `auto`, `none` for an agent whose model kubecase serves where the "
+        "layer can close the network, else `host`.",
         "AGENT_RUNTIME_NETWORK",
     )
     read_only_paths: Annotated[list[FilePath], Items] = option(
@@ -260,6 +261,16 @@ class AgentSection(Section):
         None,
         "Address of the model's API, where it is not the vendor's own.",
         example="https://llm-proxy.example.com",
+    )
+    upstream: Name | None = option(
+        None,
+        "Entry of `models` that serves it its model. Unset means the vendor.",
+        example="company",
+    )
+    model_gateway: Boolean = option(
+        True,
+        "Whether kubecase stands between it and its model, so that it never holds the real key. "
+        "Without, its budget is not kept and its network stays open.",
     )
     exit_classes: Boolean = option(
         False, "Whether exit codes 10, 11 and 12 mean out of quota, out of time, not authorised."

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # half of this package's import time, and `kubecase config` n
 Isolation = Literal["auto", "process", "landlock", "bwrap", "container"]
 IsolationLayer = Literal["process", "landlock", "bwrap", "container"]
 Engine = Literal["auto", "podman", "docker"]
-Network = Literal["host", "none"]
+Network = Literal["auto", "host", "none"]
 WhenSupervisorDies = Literal["auto", "survive", "die_with_me"]
 CleanupPolicyName = Literal[
     "keep_always", "keep_on_failure", "delete_after_retention", "delete_now", "archive"
@@ -115,6 +115,8 @@ class AgentOptions:
     max_budget_usd: float | None = None
     exit_classes: bool = False
     base_url: str | None = None
+    upstream: str | None = None
+    model_gateway: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +186,9 @@ class Host:
     user_data_dir: Path | None
     engine_variables: Mapping[str, str] = field(default_factory=dict)
     """What the client of a container engine needs to find its engine."""
+
+    login_variables: frozenset[str] = frozenset()
+    """Which variables are set that hold log-ins of CLIs; never their values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
