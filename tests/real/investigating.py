@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +26,35 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     kubecase = Path(sys.executable).with_name("kubecase")
     kept = {k: v for k, v in os.environ.items() if k.startswith(("COVERAGE", "COV_"))}
     with ModelServer([TURNS[kind](*arguments) for kind, *arguments in task["script"]]) as server:
-        done = subprocess.run(
-            [kubecase, "investigate", task["fault"], "--agent", "claude", "--json"],
-            cwd=task["root"],
-            env={
-                **kept,
-                "PATH": "/usr/bin:/bin",
-                "HOME": task["root"],
-                "ANTHROPIC_API_KEY": task["key"],
-                "AGENT_RUNTIME_COMMAND": task["program"],
-                "KUBECASE_AGENTS__CLAUDE__BASE_URL": server.url,
-                "KUBECASE_AGENTS__CLAUDE__MODEL": "claude-sonnet-4-5",
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=100,
-        )
+        env = {
+            **kept,
+            "PATH": "/usr/bin:/bin",
+            "HOME": task["root"],
+            "ANTHROPIC_API_KEY": task["key"],
+            "AGENT_RUNTIME_COMMAND": task["program"],
+            "KUBECASE_AGENTS__CLAUDE__BASE_URL": server.url,
+            "KUBECASE_AGENTS__CLAUDE__MODEL": "claude-sonnet-4-5",
+            **task.get("env", {}),
+        }
+
+        def start(*words: str) -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [kubecase, *words], cwd=task["root"], env=env, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+
+        process = start("investigate", task["fault"], "--agent", "claude", "--json")
+        if task.get("kill"):
+            while not server.requests:
+                time.sleep(0.01)
+            process.kill()
+            process.communicate()
+            process = start("recover", "--json")
+        stdout, stderr = process.communicate(timeout=100)
     return {
-        "code": done.returncode,
-        "stdout": done.stdout.decode("utf-8", "replace"),
-        "stderr": done.stderr.decode("utf-8", "replace"),
+        "code": process.returncode,
+        "stdout": stdout.decode("utf-8", "replace"),
+        "stderr": stderr.decode("utf-8", "replace"),
         "requests": [dataclasses.asdict(request) for request in server.requests],
         "others": server.others,
     }

@@ -10,6 +10,7 @@ import pytest
 from test_claude import HERE, KEY, PROGRAM, UNSHARE, WHY_NOT
 
 from kubecase.app.recordings import recording_named
+from kubecase.gateways import audit
 
 pytestmark = [
     pytest.mark.real,
@@ -19,7 +20,7 @@ pytestmark = [
 REPORT = "# Kubernetes Incident Triage Report\n\n" + "The table orders_v2 is missing. " * 10
 
 
-def investigate(root: Path, *script: list[Any]) -> dict[str, Any]:
+def investigate(root: Path, *script: list[Any], **more: Any) -> dict[str, Any]:
     """Run the installed command with a model that follows `script`."""
     task = {
         "root": str(root),
@@ -27,6 +28,7 @@ def investigate(root: Path, *script: list[Any]) -> dict[str, Any]:
         "key": KEY,
         "fault": str(recording_named("crashloop")),
         "script": script,
+        **more,
     }
     done = subprocess.run(
         [*UNSHARE, "--", sys.executable, HERE / "investigating.py"],
@@ -70,3 +72,84 @@ def test_a_refused_key_ends_as_auth(tmp_path: Path) -> None:
     result = json.loads(ran["stdout"])
     assert (result["status"], result["reason"]) == ("failed", "auth")
     assert "orders_v2" in Path(result["reports"]["md"]).read_text()
+
+
+def machine_of(result: dict[str, Any]) -> dict[str, Any]:
+    value = json.loads(Path(result["reports"]["json"]).read_text())
+    assert isinstance(value, dict)
+    return value
+
+
+def record_of(root: Path, result: dict[str, Any]) -> Path:
+    key = f"{result['incident_id']}-{result['attempt']}"
+    return root / ".local/share/kubecase/audit" / f"{key}.jsonl"
+
+
+def test_the_agent_has_neither_the_network_nor_the_key(tmp_path: Path) -> None:
+    """Served by the model gateway, Claude Code runs in a network of its own with a key of its run;
+    what it used is counted, and the record of it holds.
+    """
+    read = ["tool", "Read", {"file_path": "context/logs.txt"}]
+
+    ran = investigate(tmp_path, read, ["text", REPORT])
+
+    result = json.loads(ran["stdout"])
+    run = machine_of(result)["run"]
+    assert (result["status"], run["isolation"]) == ("success", "bwrap")
+    assert not any("network" in note for note in run["isolation_notes"])
+    assert ran["others"] == []
+    assert all(request["has_key"] for request in ran["requests"])
+    assert (result["usage"]["turns"], result["usage"]["cost_usd"] > 0) == (2, True)
+    record = audit.verify(record_of(tmp_path, result))
+    assert record.holds
+    assert record.lines >= 2
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_budget_that_is_used_up_ends_the_run(tmp_path: Path) -> None:
+    """At its limit the run ends as failed/budget, and what was said until then is kept."""
+    said = ["tool", "Read", {"file_path": "context/logs.txt"}]
+
+    ran = investigate(
+        tmp_path, said, said, ["text", REPORT],
+        env={"KUBECASE_BUDGETS__RUN__MAX_REQUESTS": "1"},
+    )  # fmt: skip
+
+    result = json.loads(ran["stdout"])
+    assert (ran["code"], result["status"], result["reason"]) == (1, "failed", "budget")
+    assert len(ran["requests"]) == 1
+    assert "orders_v2" in Path(result["reports"]["md"]).read_text()
+
+
+def test_a_model_gateway_that_dies_is_followed_by_another(tmp_path: Path) -> None:
+    """Killed while the model answers, kubecase is followed by another: the agent waits at its
+    listener, the heir serves on, the run succeeds, and the record goes on and holds.
+    """
+    read = ["tool", "Read", {"file_path": "context/logs.txt"}]
+
+    ran = investigate(
+        tmp_path, read, ["text", REPORT], ["text", REPORT], kill=True,
+        env={"AGENT_RUNTIME_WHEN_SUPERVISOR_DIES": "survive"},
+    )  # fmt: skip
+
+    (recovered,) = json.loads(ran["stdout"])
+    assert recovered["result"]["status"] == "success", ran["stderr"]
+    assert recovered["result"]["exit_code"] == 0
+    assert len(ran["requests"]) >= 2
+    record = audit.verify(record_of(tmp_path, recovered["result"]))
+    assert record.holds
+    assert record.lines >= 1
+
+
+def test_without_the_gateway_the_network_stays_open_and_that_is_said(tmp_path: Path) -> None:
+    """Switched off, the CLI holds its real key; the report says so."""
+    ran = investigate(
+        tmp_path, ["text", REPORT], env={"KUBECASE_AGENTS__CLAUDE__MODEL_GATEWAY": "false"}
+    )
+
+    result = json.loads(ran["stdout"])
+    machine = machine_of(result)
+    assert result["status"] == "success"
+    assert any("model_gateway is off" in note for note in machine["notes"])
+    assert any("network" in note for note in machine["run"]["isolation_notes"])
