@@ -10,6 +10,7 @@ from kubecase import __version__
 from kubecase.app import plugins, wiring
 from kubecase.app.findings import Finding, State
 from kubecase.app.isolation_check import isolation_findings
+from kubecase.app.model_access import model_findings
 from kubecase.app.settings import Loaded, Settings
 from kubecase.core.errors import AgentUnavailable, KubecaseError
 from kubecase.core.ports import Silence
@@ -30,6 +31,7 @@ async def checkup(loaded: Loaded) -> list[Finding]:
         await _store(settings),
         *await isolation_findings(settings),
         *_agents(settings),
+        *model_findings(settings),
         *_cluster(settings),
     ]
 
