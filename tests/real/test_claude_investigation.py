@@ -85,18 +85,20 @@ def record_of(root: Path, result: dict[str, Any]) -> Path:
     return root / ".local/share/kubecase/audit" / f"{key}.jsonl"
 
 
-def test_the_agent_has_neither_the_network_nor_the_key(tmp_path: Path) -> None:
-    """Served by the model gateway, Claude Code runs in a network of its own with a key of its run;
-    what it used is counted, and the record of it holds.
+@pytest.mark.parametrize("layer", ["bwrap", "landlock", "process"])
+def test_the_agent_has_neither_the_network_nor_the_key(tmp_path: Path, layer: str) -> None:
+    """Served by the model gateway, Claude Code runs with a key of its run and, where the layer can
+    do that, a closed network; what it used is counted, and the record of it holds.
     """
     read = ["tool", "Read", {"file_path": "context/logs.txt"}]
 
-    ran = investigate(tmp_path, read, ["text", REPORT])
+    ran = investigate(tmp_path, read, ["text", REPORT], env={"AGENT_RUNTIME_ISOLATION": layer})
 
     result = json.loads(ran["stdout"])
     run = machine_of(result)["run"]
-    assert (result["status"], run["isolation"]) == ("success", "bwrap")
-    assert not any("network" in note for note in run["isolation_notes"])
+    assert (result["status"], run["isolation"]) == ("success", layer)
+    # Said to be open exactly where it is.
+    assert any("network" in note for note in run["isolation_notes"]) == (layer == "process")
     assert ran["others"] == []
     assert all(request["has_key"] for request in ran["requests"])
     assert (result["usage"]["turns"], result["usage"]["cost_usd"] > 0) == (2, True)

@@ -8,14 +8,15 @@ import dataclasses
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import anyio
 
+from kubecase.core.errors import StoreUnavailable
 from kubecase.core.metering import GatewayRecord, Tokens, Trouble, corrected
 from kubecase.core.model import Verdict
 from kubecase.core.ports import Agent, Stop
@@ -56,11 +57,12 @@ class ModelServer:
         """The access of the run called `run`, until the block is left.
 
         With `again` the run goes on that another process has begun, with the same key and counts.
-        Raises OSError when the record cannot be kept.
+        Raises StoreUnavailable when the record cannot be kept.
         """
-        audit = AuditLog.open(self.records / f"{run}.jsonl", self.answers)
         state = self.records / f"{run}.model.json"
         key = None if again else DummyKey.new()
+        with _told(self.records):
+            audit = AuditLog.open(self.records / f"{run}.jsonl", self.answers)
         saved = _saved(state) if again else {}
         access = ModelAccess(agent=agent, stop=_Either(stop), state=state)
         access.record = _record_from(saved.get("record", {}))
@@ -75,7 +77,8 @@ class ModelServer:
                 serving.start_soon(access.stop.follow)
                 if key is not None:
                     self._prepare(access, agent, key)
-                    access.save()
+                    with _told(self.records):
+                        access.save()
                 yield access
                 serving.cancel_scope.cancel()
         finally:
@@ -197,6 +200,18 @@ class _Either:
         if not self.is_set():
             self.ours = True
             self._event.set()
+
+
+@contextmanager
+def _told(records: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(
+            f"cannot keep a record in {records}: {error.strerror}",
+            hint="The record of what an agent asks lies in store.data_dir; is there space, and may "
+            "it be written?",
+        ) from error
 
 
 def _saved(state: Path) -> dict[str, Any]:

@@ -345,7 +345,7 @@ class Investigator:
         report_bytes = take_report(case, workspace)
         if case.access is not None:
             case.verdict = case.access.corrected(case.verdict)
-            if case.access.ended_run:
+            if case.access.ended_run and exit.cause is Cause.STOP_REQUESTED:
                 # Not a cancel of anybody's: what ended it is what the verdict says by now.
                 exit = replace(exit, cause=Cause.EXITED)
         return judge(
