@@ -4,7 +4,6 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,27 +34,11 @@ from kubecase.runtime import ProcessRuntime
 from kubecase.service import Investigator
 from kubecase.store import Owner, Store
 from kubecase.workspace import CleanupPolicy, SkillChoice, shipped_skills_source
+from service.workshop import Heard, now
 
 pytestmark = pytest.mark.anyio
 
 REPORTS = ("final-report.md", "final-report.html", "final-report.json")
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass
-class Heard:
-    """An observer that remembers."""
-
-    events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
-
-    def record(self, event: str, /, **fields: object) -> None:
-        self.events.append((event, fields))
-
-    def named(self, name: str) -> list[dict[str, object]]:
-        return [fields for event, fields in self.events if event == name]
 
 
 @dataclass
