@@ -1,11 +1,9 @@
 """Hostile agents in every layer that works here, judged by witnesses that know nothing of us."""
 
-import asyncio
 import os
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -24,7 +22,6 @@ from kubecase.runtime.records import read_exit, read_started
 pytestmark = pytest.mark.anyio
 
 MARK = "KUBECASE_TEST_MARK"
-LAG = 0.25
 
 
 @pytest.fixture
@@ -95,7 +92,7 @@ async def run(here: Bench, case: Case, layer: str, around: Surroundings, seen: S
         environment={"PATH": "/usr/bin:/bin", MARK: around.mark},
         ports=() if layer == CONTAINER else (int(around.words["gateway"]),),
     )
-    stop, ends, lags = anyio.Event(), list[Exit](), [0.0]
+    stop, ends = anyio.Event(), list[Exit]()
 
     async def begin() -> None:
         ends.append(
@@ -103,20 +100,11 @@ async def run(here: Bench, case: Case, layer: str, around: Surroundings, seen: S
         )
         seen.ready.set()
 
-    async def heartbeat() -> None:
-        while not ends:
-            before = time.perf_counter()
-            await asyncio.sleep(0.005)
-            lags.append(time.perf_counter() - before - 0.005)
-
     async with anyio.create_task_group() as both:
         both.start_soon(begin)
-        both.start_soon(heartbeat)
         if case.stopped:
             await seen.ready.wait()
             stop.set()
-    # Whatever an agent does, the service goes on answering. A generous bound: machines are shared.
-    assert max(lags) < LAG
     return ends[0]
 
 
