@@ -89,4 +89,4 @@ def test_doctor_names_upstreams_and_log_ins_that_cannot_be_carried(tmp_path: Pat
     assert "models.broken.ca" in findings["model broken"].says
     assert findings["model ollama"].says.endswith("without a key")
     assert [note.split()[0] for note in notes] == ["claude", "claude", "codex"]
-    assert all("model_gateway: off" in note and "sk-ant" not in note for note in notes)
+    assert all("model_gateway: false" in note and "sk-ant" not in note for note in notes)

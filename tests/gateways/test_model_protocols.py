@@ -245,7 +245,7 @@ def test_log_ins_that_cannot_be_carried_are_told_with_the_remedy(
     if sentence is not None:
         assert login.agent in sentence
         assert "API key" in sentence
-        assert "model_gateway: off" in sentence
+        assert "model_gateway: false" in sentence
         assert "secret" not in sentence
 
 

@@ -1,6 +1,7 @@
 """What an agent cannot do under the process layer, and what that layer says it can."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -44,13 +45,17 @@ async def test_150_children_are_gone_within_a_second(here: Bench) -> None:
 
 
 async def test_a_tree_that_grows_again_is_cut_down(here: Bench) -> None:
-    """A bounded fork bomb that re-forks what is cut ends clean (case 6)."""
+    """A bounded fork bomb that re-forks what is cut ends clean, and its record says how many there
+    were at once (case 6).
+    """
     exit = await here.run_until_ready(
         ProcessRuntime(), adversary("fork_bomb", here.workspace, "stay"), limits(grace=0.1)
     )
 
     assert exit.clean
     assert here.nothing_is_alive()
+    record = json.loads((here.run_dir / "exit").read_text())
+    assert record["most_processes"] >= exit.leftover > 10
 
 
 @pytest.mark.parametrize("mode", ["leave", "stay"] * 4)

@@ -69,6 +69,7 @@ def carries(login: Login) -> str | None:
         return None
     told = why.format(detail=login.detail or login.kind)
     return (
-        f"{login.agent} has {told}. Give kubecase an API key, or set `model_gateway: off` to give "
-        f"{login.agent} its own log-in, without budgets and without a record of its model calls."
+        f"{login.agent} has {told}. Give kubecase an API key, or set `agents.{login.agent}."
+        "model_gateway: false` to give it its own log-in, without budgets and without a record of "
+        "its model calls."
     )

@@ -29,6 +29,7 @@ class Family:
         self.ended_at: float | None = None
         self.rounds = 0
         self.of_the_sandbox: set[int | None] = set()
+        self.most = 1
         self._killed: set[tuple[int, int]] = set()
 
     @property
@@ -64,17 +65,25 @@ class Family:
 
     def _kill_round(self) -> None:
         """All that can be seen are counted first: in a sandbox the death of one is that of all."""
-        shim = os.getpid()
-        known: dict[int, None] = {shim: None}
-        unvisited = [shim]
+        known = self.look()
+        for pid in known[1:]:
+            self._count(pid)
+        for pid in known[1:]:
+            self._kill_one(pid, known)
+
+    def look(self) -> list[int]:
+        """This process and all that descends from it, as far as they hold still; the most that
+        were ever seen at once are remembered.
+        """
+        known = {os.getpid(): None}
+        unvisited = [os.getpid()]
         while unvisited:
             for pid in children(unvisited.pop()):
                 if pid not in known:
                     known[pid] = None
                     unvisited.append(pid)
-                    self._count(pid)
-        for pid in list(known)[1:]:
-            self._kill_one(pid, known)
+        self.most = max(self.most, len(known) - 1)
+        return list(known)
 
     def _count(self, pid: int) -> None:
         stat = process_stat(pid)

@@ -287,6 +287,7 @@ class Run:
         more = {
             "leftover": self.family.leftover,
             "rounds": self.family.rounds,
+            "most_processes": self.family.most,
             "utime": usage.ru_utime,
             "stime": usage.ru_stime,
             "maxrss_kb": usage.ru_maxrss,

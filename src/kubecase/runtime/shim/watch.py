@@ -25,6 +25,8 @@ TELL_SECONDS = 0.02
 BUSY_PUMPS = 8
 BUSY_SECONDS = 0.001
 ASK_AGAIN_SECONDS = 0.01
+LOOK_SECONDS = 1.0
+"""How often the agent's processes are counted, for the record."""
 
 
 class Alarm:
@@ -86,6 +88,7 @@ class Watch:
         self._last_output = self.began_at
         self._kill_at: float | None = None
         self._tell_at = 0.0
+        self._look_at = self.began_at
         self._untold = False
         self._pumps = 0
         self._cancelled = self._lost = self._hurried = False
@@ -251,8 +254,12 @@ class Watch:
             return "output_limit"
         if limits["idle"] is not None and now >= self._last_output + limits["idle"]:
             return "stalled"
-        if now >= self._disk.due and self._disk.step():
-            return "disk_limit"
+        if now >= self._disk.due:
+            if now >= self._look_at:
+                self._look_at = now + LOOK_SECONDS
+                self._family.look()
+            if self._disk.step():
+                return "disk_limit"
         return None
 
     def _ask_to_stop(self, now: float) -> None:
