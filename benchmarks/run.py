@@ -5,6 +5,6 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-for name in ("help", "overhead", "layers", "flood", "hostile", "rounds", "retention"):
+for name in ("help", "overhead", "layers", "flood", "hostile", "rounds", "model", "retention"):
     print(f"\n== {name}", flush=True)
     runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
