@@ -63,6 +63,11 @@ class PluginAuth(httpx2.Auth):
         request.headers["Authorization"] = f"Bearer {self._token}"
         yield request
 
+    @property
+    def token(self) -> str | None:
+        """The token that was printed last."""
+        return self._token
+
     async def renew(self) -> None:
         """Ask the plugin for a token, which then goes with every request."""
         self._token = await self._ask()
