@@ -33,6 +33,9 @@ COMMANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("verify", "incidents:verify", "whether anything on record was changed since"),
         ("recover", "recover:recover", "take over what a killed kubecase has left"),
     ),
+    "Cluster access": (
+        ("gateway", "gateway:gateway", "a read-only, redacted, recorded kubeconfig for anybody"),
+    ),
     "House keeping": (
         ("config", "config:app", "settings: show, schema, example"),
         ("gc", "gc:gc", "delete or archive workspaces whose time is over"),

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,10 +110,63 @@ class AuditLog:
             keep_answer(self._answers, digest, answer)
         return digest
 
+    def keeping(self) -> "AnswerFile":
+        """Keeps an answer that comes in pieces. Raises OSError."""
+        return AnswerFile(self._answers)
+
     def close(self) -> None:
         """Make what was written durable, and let go of it."""
         os.fsync(self._file)
         os.close(self._file)
+
+
+class AnswerFile:
+    """An answer that is kept as it comes, and digested whole; its methods never fail.
+
+    Of one over 8 MiB nothing is kept, and of one that cannot be written neither.
+    """
+
+    def __init__(self, answers: Path) -> None:
+        self._answers = answers
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._path = answers / f".stream.{os.urandom(8).hex()}"
+        self._file = -1
+
+    def add(self, data: bytes) -> None:
+        """The next piece."""
+        self._digest.update(data)
+        self._size += len(data)
+        if self._size > MAX_ANSWER:
+            self._drop()
+            return
+        try:
+            if self._file < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                self._file = os.open(self._path, flags, 0o600)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._file, view) :]
+        except OSError:
+            self._size = MAX_ANSWER + 1
+            self._drop()
+
+    def done(self) -> str:
+        """The digest of all of it, under which it is kept from now on."""
+        digest = self._digest.hexdigest()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+            with suppress(OSError):
+                self._path.rename(self._answers / digest)
+        return digest
+
+    def _drop(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        with suppress(OSError):
+            self._path.unlink()
 
 
 def keep_answer(answers: Path, digest: str, answer: bytes) -> None:
