@@ -1,7 +1,8 @@
-"""Claude Code, headless and read-only: no shell, no tool server, the Read tool and nothing else.
+"""Claude Code, headless and read-only: no shell, the Read tool, and the tools of kubecase if any.
 
-The prompt names the files of the case; the answer is taken from the result in the stream, since
-this agent cannot write. Checked against version 2.1.330 (`--restricted` must exist).
+The prompt names the files of the case; the answer is taken from what it leaves by `write_report`,
+or else from the result in the stream, since this agent cannot write files. Checked against version
+2.1.330 (`--restricted` must exist).
 """
 
 import json
@@ -9,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from uuid import NAMESPACE_URL, uuid5
 
 from kubecase.agents.claude_events import events_of
@@ -25,7 +26,7 @@ from kubecase.agents.readonly import (
 from kubecase.core.briefing import Briefing
 from kubecase.core.errors import AgentUnavailable
 from kubecase.core.model import Command, Exit, Verdict
-from kubecase.core.ports import AgentEvent, Credential
+from kubecase.core.ports import AgentEvent, Credential, ToolServer
 
 SIGTERM = 15
 
@@ -50,6 +51,9 @@ SWITCHES: Mapping[str, str] = {
 
 DEFAULT_TURNS = 30
 
+TOOLS = ("kubectl_read", "read_context", "write_report")
+"""The tools of kubecase's own server, by the names that it announces."""
+
 _KEY = "ANTHROPIC_API_KEY"
 _BASE_URL = "ANTHROPIC_BASE_URL"
 # No user information: an address is shown where a key must not be.
@@ -61,8 +65,9 @@ class Claude:
     """The adapter for Claude Code.
 
     `program` is a name on PATH or a path. `credential` is given to it as ANTHROPIC_API_KEY,
-    whatever the name it is configured under. `base_url` replaces the vendor's address. Raises
-    AgentUnavailable for a value that the CLI would refuse, or that would loosen its rules.
+    whatever the name it is configured under. `base_url` replaces the vendor's address.
+    `tool_server` is offered to it under the name k8s. Raises AgentUnavailable for a value that the
+    CLI would refuse, or that would loosen its rules.
     """
 
     program: str = "claude"
@@ -73,6 +78,7 @@ class Claude:
     base_url: str | None = None
     extra_args: tuple[str, ...] = ()
     tools: tuple[str, ...] = ("Read",)
+    tool_server: ToolServer | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work before anything is started."""
@@ -136,7 +142,7 @@ class Claude:
             private_files={
                 "system.md": briefing.system_prompt.encode("utf-8", "replace"),
                 "settings.json": json.dumps(settings, indent=2).encode(),
-                "mcp.json": b'{"mcpServers": {}}',
+                "mcp.json": json.dumps({"mcpServers": self._servers()}).encode(),
             },
             read_only_paths=(Path(self.program),) if self.program.startswith("/") else (),
         )
@@ -150,7 +156,7 @@ class Claude:
             "--output-format", "stream-json", "--verbose",
             "--restricted",
             "--tools", ",".join(self.tools),
-            "--allowedTools", "Read(./**)",
+            "--allowedTools", ",".join(("Read(./**)", *self._served_tools())),
             "--disallowedTools", ",".join(DENIED_TOOLS["claude"]),
             "--permission-mode", "dontAsk",
             "--settings", str(private / "settings.json"),
@@ -166,6 +172,15 @@ class Claude:
             *self.extra_args,
         )  # fmt: skip
 
+    def _served_tools(self) -> tuple[str, ...]:
+        return () if self.tool_server is None else tuple(f"mcp__k8s__{each}" for each in TOOLS)
+
+    def _servers(self) -> dict[str, Any]:
+        if self.tool_server is None:
+            return {}
+        headers = {"Authorization": f"Bearer {self.tool_server.token}"}
+        return {"k8s": {"type": "http", "url": self.tool_server.url, "headers": headers}}
+
     def _own_variables(self) -> dict[str, str]:
         own = dict(SWITCHES)
         if self.credential is not None:
@@ -180,4 +195,8 @@ class Claude:
 
     def verdict(self, lines: Iterable[bytes], exit: Exit) -> Verdict:
         """What its stream claims, and whether it started with exactly the tools it was given."""
-        return verdict_of(lines, exit, Demanded(tools=frozenset(self.tools)))
+        # Whoever concludes a run that another process began does not know what that one served.
+        served = frozenset(f"mcp__k8s__{each}" for each in TOOLS)
+        needed = self.tool_server is not None
+        demanded = Demanded(tools=frozenset(self.tools), served=served, served_needed=needed)
+        return verdict_of(lines, exit, demanded)

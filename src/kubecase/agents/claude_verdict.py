@@ -26,17 +26,36 @@ _TRANSIENT_ERRORS = frozenset(
     }
 )  # fmt: skip
 _NO_CONNECTION = ("Connection error", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "timed out")
+SERVER = "k8s"
+"""What kubecase's own tool server is called in every CLI."""
+
 _SENTENCE = 500
 _MOST_SAID = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demanded:
-    """What the first event of a session must show, or the run counts as failed."""
+    """What the first event of a session must show, or the run counts as failed.
+
+    `served` are the tools of kubecase's own server, which may be there with it, or must.
+    """
 
     tools: frozenset[str]
     permission_mode: str = "dontAsk"
     mcp_servers: frozenset[str] = frozenset()
+    served: frozenset[str] = frozenset()
+    served_needed: bool = False
+
+    def fits(self, tools: frozenset[str] | None, servers: frozenset[str] | None) -> str | None:
+        """What is wrong with these tools and servers; None if nothing is."""
+        wanted = [(self.tools | self.served, self.mcp_servers | {SERVER})] if self.served else []
+        if not self.served_needed:
+            wanted.append((self.tools, self.mcp_servers))
+        if not any(tools == each for each, _ in wanted):
+            return "claude started with other tools than it was given"
+        if (tools, servers) not in wanted:
+            return "claude started with other tool servers than it was given"
+        return None
 
 
 @dataclass(slots=True)
@@ -125,11 +144,7 @@ def _with_words(said: str, event: Mapping[str, Any]) -> str:
 def _mismatch(init: Mapping[str, Any], demanded: Demanded) -> str | None:
     if text_at(init, "permissionMode") != demanded.permission_mode:
         return f"claude did not start in the permission mode {demanded.permission_mode}"
-    if _names(init.get("tools")) != demanded.tools:
-        return "claude started with other tools than it was given"
-    if _servers(init.get("mcp_servers")) != demanded.mcp_servers:
-        return "claude started with other tool servers than it was given"
-    return None
+    return demanded.fits(_names(init.get("tools")), _servers(init.get("mcp_servers")))
 
 
 def _names(value: Any) -> frozenset[str] | None:

@@ -38,7 +38,7 @@ async def job_again(
         fault=what,
         collector=collector_for(what, live),
         recognised=f"attempt {story.attempts[-1].investigation.attempt + 1} at {story.incident.id}",
-        live=live is not None,
+        cluster=live,
         incident=story.incident,
     )
 

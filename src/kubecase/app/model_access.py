@@ -1,7 +1,6 @@
 """From the settings to the model gateway: upstreams, prices, budgets; and what doctor says."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kubecase.app.findings import Finding
@@ -13,13 +12,10 @@ from kubecase.core.errors import KubecaseError
 if TYPE_CHECKING:
     from datetime import date
 
-    from kubecase.app.containment import Containment
     from kubecase.app.wiring import Choice
-    from kubecase.core.ports import Agent
     from kubecase.gateways.budget import Account, Budget, Ledger
-    from kubecase.gateways.model import DummyKey
     from kubecase.gateways.prices import Prices
-    from kubecase.gateways.serving import ModelServer
+    from kubecase.gateways.serving_parts import ModelPart
     from kubecase.gateways.upstream import Upstream
 
 PROTOCOLS: dict[str, ModelProtocol] = {
@@ -30,6 +26,10 @@ PROTOCOLS: dict[str, ModelProtocol] = {
     "opencode": "openai",
 }
 """What each CLI speaks, and so which vendor it is for where no other upstream is chosen."""
+
+
+SERVED = frozenset({"claude"})
+"""The agents whose adapters can be told of another address and key."""
 
 
 def upstream_from(name: str, options: ModelOptions) -> "Upstream":
@@ -84,7 +84,7 @@ def is_served(choice: "Choice", settings: Settings) -> bool:
     """Whether kubecase stands between this agent and its model."""
     return (
         choice.agent is not None
-        and choice.name in DRESSED
+        and choice.name in SERVED
         and settings.agent_options(choice.name).model_gateway
         and not isinstance(choice.agent, UnavailableAgent)
     )
@@ -92,15 +92,15 @@ def is_served(choice: "Choice", settings: Settings) -> bool:
 
 def unserved(choice: "Choice", settings: Settings) -> tuple[str, ...]:
     """What has to be said of an agent that could be served and is not."""
-    if choice.name in DRESSED and not settings.agent_options(choice.name).model_gateway:
+    if choice.name in SERVED and not settings.agent_options(choice.name).model_gateway:
         key = f"agents.{choice.name}.model_gateway"
         return (f"{key} is off: the agent holds its real model key, and no budget is kept",)
     return ()
 
 
-def model_server(choice: "Choice", settings: Settings, contained: "Containment") -> "ModelServer":
+def model_part(choice: "Choice", settings: Settings) -> "ModelPart":
     """What serves this agent its model. Raises KubecaseError for an upstream that is not there."""
-    from kubecase.gateways.serving import ModelServer
+    from kubecase.gateways.serving_parts import ModelPart
 
     name = settings.agent_options(choice.name).upstream
     if name is not None and name not in settings.models:
@@ -110,20 +110,14 @@ def model_server(choice: "Choice", settings: Settings, contained: "Containment")
             hint=f"Configured under `models` are: {known}. Correct agents.{choice.name}.upstream.",
         )
     options = None if name is None else settings.models[name]
-    data = settings.store.data_dir
-    return ModelServer(
+    return ModelPart(
         upstream=(
             vendor_upstream(choice.name, settings)
             if name is None or options is None
             else upstream_from(name, options)
         ),
         prices=prices_from(options),
-        dress=DRESSED[choice.name],
         accounts=lambda run, cluster: _accounts(settings, run, cluster),
-        records=data / "audit",
-        answers=data / "answers",
-        own_network=contained.own_network,
-        closed=contained.network == "none",
     )
 
 
@@ -145,22 +139,6 @@ def _accounts(settings: Settings, run: str, cluster: str) -> "tuple[Account, ...
     return tuple(
         Account(name, budget_from(settings, name), ledger) for name, ledger in ledgers.items()
     )
-
-
-def _dressed_claude(agent: "Agent", key: "DummyKey", port: int) -> "Agent":
-    """Claude Code with the key of its run and our address."""
-    from kubecase.agents.claude import Claude
-    from kubecase.core.ports import Credential
-    from kubecase.gateways.model import base_url
-
-    if not isinstance(agent, Claude):
-        raise TypeError("not the adapter that this is for")
-    credential = Credential(variable="ANTHROPIC_API_KEY", value=key.text)
-    return replace(agent, credential=credential, base_url=base_url("claude", port))
-
-
-DRESSED: "Mapping[str, Callable[[Agent, DummyKey, int], Agent]]" = {"claude": _dressed_claude}
-"""The agents that can be served, and how each is told where its model is."""
 
 
 def budget_from(settings: Settings, account: str) -> "Budget":

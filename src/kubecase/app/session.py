@@ -39,14 +39,20 @@ MAX_STDIN = 8 * 1024 * 1024
 class Job:
     """One fault to work, where its facts come from, and what it was taken for.
 
-    `incident` is the one on record that another attempt is to be made at.
+    `cluster` is the one that is asked, and that the agent is served; `incident` the one on record
+    that another attempt is to be made at.
     """
 
     fault: FaultInput
     collector: Collector
     recognised: str
-    live: bool = False
+    cluster: "ClusterCollector | None" = None
     incident: Incident | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether a cluster is asked."""
+        return self.cluster is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +103,7 @@ def jobs_for(
         Job(
             fault=fault,
             collector=collector_for(fault, live),
+            cluster=live,
             recognised=f"{target} is {an(intake.form)}{count}{notes}",
         )
         for fault in intake.faults
@@ -150,7 +157,7 @@ def _object_job(
     return Job(
         fault=FaultInput(fault=fault),
         collector=live,
-        live=True,
+        cluster=live,
         recognised=f"{target} is the {fault.resource.kind} {fault.resource.name}{where}{notes}",
     )
 
@@ -209,8 +216,9 @@ class Session:
         settings = self.loaded.settings
         choice = wiring.choose_agent(settings)
         investigator = wiring.investigator(
-            settings, choice=choice, store=store, collector=job.collector, observer=observer
-        )
+            settings, choice=choice, store=store, collector=job.collector, observer=observer,
+            reached=job.cluster,
+        )  # fmt: skip
         incident = job.incident or _incident(job)
         observer.record(
             "case_opened",

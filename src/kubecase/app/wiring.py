@@ -158,12 +158,23 @@ def cluster_collector(
     kubeconfig = kubeconfig or settings.agent_runtime.kubeconfig_path
     if kubeconfig is None:
         return None
+    return reached_by(settings, kubeconfig, context, cluster)
+
+
+def reached_by(
+    settings: Settings, kubeconfig: Path, context: str | None, cluster: str | None
+) -> "ClusterCollector":
+    """What reads the cluster of this kubeconfig's context, which we call `cluster`.
+
+    Raises ClusterUnavailable for a kubeconfig that cannot be used.
+    """
     from kubecase.clusters import ClusterCollector
 
     host = settings.host
     return ClusterCollector.from_kubeconfig(
         kubeconfig,
         context=context,
+        cluster=cluster,
         clock=now,
         # What a credential plug-in of the kubeconfig needs to find itself and its own log-in.
         plugin_environment={
@@ -191,12 +202,16 @@ def investigator(
     collector: Collector,
     observer: Observer,
     contained: "Containment | None" = None,
+    reached: "ClusterCollector | None" = None,
+    again: bool = False,
 ) -> "Investigator":
     """Everything one investigation needs, from the settings. Raises KubecaseError where the layer
     of isolation that they ask for cannot be had; `contained` is for who has tried that before.
+    `reached` is the cluster that agents are served; with `again` another process began them.
     """
     from kubecase.app.containment import contain
-    from kubecase.app.model_access import is_served, model_server, unserved
+    from kubecase.app.model_access import is_served, unserved
+    from kubecase.app.serving import run_server
     from kubecase.core.redact import Redactor
     from kubecase.service import Investigator
     from kubecase.workspace import CleanupPolicy
@@ -222,7 +237,7 @@ def investigator(
         exit_classes=settings.agent_options(choice.name).exit_classes,
         cleanup=CleanupPolicy(runtime.cleanup_policy),
         warnings=(*contained.warnings, *unserved(choice, settings)),
-        models=model_server(choice, settings, contained) if served else None,
+        server=run_server(choice, settings, contained, reached, again=again),
         agent_ids=None if user is None or user.uid == os.geteuid() else (user.uid, user.gid),
     )
 
@@ -251,6 +266,7 @@ def recovery(settings: Settings, store: "Store", observer: Observer) -> "Recover
             collector=NothingCollector(clock=now),
             observer=observer,
             contained=contained,
+            again=True,
         )
 
     return Recovery(store=store, made=made)

@@ -18,7 +18,8 @@ SECONDS = 20.0
 class ClusterCollector:
     """Collects from one cluster with GET requests only; implements `core.ports.Collector`.
 
-    `seconds` bounds a whole collection, `request_seconds` one answer. What fails is a gap.
+    `seconds` bounds a whole collection, `request_seconds` one answer. What fails is a gap. `path`
+    is the kubeconfig that the credentials are from.
     """
 
     def __init__(
@@ -28,8 +29,12 @@ class ClusterCollector:
         clock: Callable[[], datetime],
         seconds: float = SECONDS,
         request_seconds: float = 5.0,
+        path: Path | None = None,
+        cluster: str | None = None,
     ) -> None:
-        self._credentials = credentials
+        self.credentials = credentials
+        self.path = path
+        self.cluster = cluster or credentials.context
         self._clock = clock
         self._seconds = seconds
         self._request_seconds = request_seconds
@@ -43,9 +48,11 @@ class ClusterCollector:
         context: str | None = None,
         allow_plugins: bool = True,
         plugin_environment: Mapping[str, str] | None = None,
+        cluster: str | None = None,
     ) -> Self:
         """The collector for a context of the kubeconfig at `path`, which is read at once.
 
+        `cluster` is what we call it, the name of the context by default.
         Raises ClusterUnavailable for a kubeconfig that cannot be used.
         """
         credentials = from_kubeconfig(
@@ -54,22 +61,22 @@ class ClusterCollector:
             allow_plugins=allow_plugins,
             plugin_environment=plugin_environment,
         )
-        return cls(credentials, clock=clock)
+        return cls(credentials, clock=clock, path=path.absolute(), cluster=cluster)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What an operator should know about the credential."""
-        return self._credentials.notes
+        return self.credentials.notes
 
     @property
     def context(self) -> str:
         """The name of the kubeconfig's context: what the cluster is called if nothing else is."""
-        return self._credentials.context
+        return self.credentials.context
 
     @property
     def namespace(self) -> str:
         """The namespace that the kubeconfig's context names, `default` if none."""
-        return self._credentials.namespace
+        return self.credentials.namespace
 
     async def collect(self, fault: Fault) -> Collection:
         """What the cluster says about `fault`; returns within the bound, whatever the cluster does.
@@ -84,7 +91,7 @@ class ClusterCollector:
         origin = f"cluster {fault.cluster}, by GET requests"
         at, trigger = self._clock(), trigger_about(fault)
         try:
-            client = ClusterClient(self._credentials, request_seconds=self._request_seconds)
+            client = ClusterClient(self.credentials, request_seconds=self._request_seconds)
         except ClusterUnavailable as error:
             gap = Gap(what="everything", why=str(error))
             return Collection(collected_at=at, trigger=trigger, gaps=(gap,), origin=origin)

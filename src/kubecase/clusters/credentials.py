@@ -39,6 +39,13 @@ class Credentials:
     proxy: str | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that nobody may see, for redaction: token and password."""
+        user = self.config.user
+        found = () if user is None else (user.token, user.password)
+        return tuple(str(each) for each in found if each)
+
 
 def from_kubeconfig(
     path: Path,

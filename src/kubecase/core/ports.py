@@ -6,7 +6,7 @@ the same way. `tests/contracts` holds one suite per protocol that every implemen
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -59,6 +59,14 @@ class Credential:
     def __repr__(self) -> str:
         """Without the value."""
         return f"Credential({self.variable})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolServer:
+    """Where an agent finds kubecase's tools: an MCP server over HTTP, with a token of its run."""
+
+    url: str
+    token: str = field(repr=False)
 
 
 class Agent(Protocol):

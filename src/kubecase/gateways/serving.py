@@ -1,16 +1,18 @@
 """What one run is served by kubecase, from before its start to after its end.
 
-Today that is its model: the agent's CLI has a key of this run and an address of ours. The state
-that a successor needs lies beside the record: the key's digest and what was counted.
+Its model, its cluster and its tools, each on a listener of its own and with a credential of its
+own. The state that a successor needs lies beside the record: digests of the credentials, which
+listener is whose, where the real kubeconfig lies, and what the model was asked. What the cluster
+was asked is counted from the record itself.
 """
 
 import dataclasses
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,125 +20,192 @@ import anyio
 
 from kubecase.core.errors import StoreUnavailable
 from kubecase.core.metering import GatewayRecord, Tokens, Trouble, corrected
-from kubecase.core.model import Verdict
-from kubecase.core.ports import Agent, Stop
+from kubecase.core.model import Command, Verdict
+from kubecase.core.ports import Agent, Stop, ToolServer
 from kubecase.gateways.audit import AuditLog
-from kubecase.gateways.budget import Account
-from kubecase.gateways.model import DummyKey, ModelGateway, Told
-from kubecase.gateways.prices import Prices
-from kubecase.gateways.upstream import Upstream
+from kubecase.gateways.authority import Identity
+from kubecase.gateways.callers import AccessToken
+from kubecase.gateways.cluster_call import ClusterRecord
+from kubecase.gateways.kubeconfig import GatewayKubeconfig
+from kubecase.gateways.model import DummyKey, Told
+from kubecase.gateways.serving_parts import ClusterPart, ModelPart, Serving, ToolPart
+from kubecase.gateways.tools import CaseFiles
 
-OWN_PORT = 8181
-"""The port of the model on the loopback of a network of the agent's own."""
+OWN_PORTS: Mapping[str, int] = {"model": 8181, "cluster": 8182, "tools": 8183}
+"""The ports of each on the loopback of a network of the agent's own; the order is that of the
+listeners too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lead:
+    """What an agent is told of what serves it."""
+
+    model_key: DummyKey | None = None
+    model_port: int | None = None
+    tools: ToolServer | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelServer:
-    """Serves the model of each run; made once by the wiring.
+class RunServer:
+    """Serves runs; made once by the wiring. Parts that are None are not served.
 
-    `dress` gives an agent as it is to be asked with a key and an address on this port. `accounts`
-    are those that a run with this key, of this cluster, is charged to. With `own_network` the
-    agent's network is its own, and its listener is handed out of it; `closed` says that the network
-    leads nowhere else. `records` is the directory of
-    the records, `answers` that of kept answers.
+    `dress` gives an agent as it is to be asked with such a lead. `cluster_again` makes the part for
+    a run that another process began, from what that one put down. With `own_network` the agent's
+    network is its own, and its listeners are handed out of it; `closed` says that the network leads
+    nowhere else. `records` is the directory of the records, `answers` that of kept answers.
     """
 
-    upstream: Upstream
-    prices: Prices
-    dress: Callable[[Agent, DummyKey, int], Agent]
-    accounts: Callable[[str, str], Sequence[Account]]
+    models: ModelPart | None
+    clusters: ClusterPart | None
+    tools: ToolPart | None
+    dress: Callable[[Agent, Lead], Agent]
     records: Path
     answers: Path
     own_network: bool
     closed: bool
+    cluster_again: Callable[[Mapping[str, Any]], ClusterPart | None] = lambda _: None
 
     @asynccontextmanager
     async def open(
-        self, agent: Agent, *, run: str, cluster: str, stop: Stop, again: bool = False
-    ) -> AsyncIterator["ModelAccess"]:
+        self,
+        agent: Agent,
+        *,
+        run: str,
+        cluster: str,
+        stop: Stop,
+        files: CaseFiles | None,
+        again: bool = False,
+    ) -> AsyncIterator["RunAccess"]:
         """The access of the run called `run`, until the block is left.
 
-        With `again` the run goes on that another process has begun, with the same key and counts.
-        Raises StoreUnavailable when the record cannot be kept.
+        With `again` the run goes on that another process has begun, with the same credentials and
+        counts. Raises StoreUnavailable when the record cannot be kept.
         """
-        state = self.records / f"{run}.model.json"
-        key = None if again else DummyKey.new()
+        path = self.records / f"{run}.jsonl"
         with _told(self.records):
-            audit = AuditLog.open(self.records / f"{run}.jsonl", self.answers)
-        saved = _saved(state) if again else {}
-        access = ModelAccess(agent=agent, stop=_Either(stop), state=state)
-        access.record = _record_from(saved.get("record", {}))
-        access.key_sha256 = saved.get("key_sha256", "") if key is None else key.sha256
+            audit = AuditLog.open(path, self.answers)
+            identity = Identity.kept(self.records.parent)
+            earlier = ClusterRecord.of(path) if again else ClusterRecord()
+        access = RunAccess(
+            agent=agent, stop=_Either(stop), state=self.records / f"{run}.served.json"
+        )
+        access.cluster_record = earlier
+        serving = Serving(
+            audit=audit, identity=identity, run=run, cluster=cluster, files=files, access=access
+        )
         try:
-            async with anyio.create_task_group() as serving:
-
-                def start(listener: int) -> None:
-                    serving.start_soon(self._serve, access, audit, run, cluster, listener)
-
-                access.start = start
-                serving.start_soon(access.stop.follow)
-                if key is not None:
-                    self._prepare(access, agent, key)
+            async with anyio.create_task_group() as group:
+                clusters = self.clusters
+                if again:
+                    clusters = self._go_on(access)
+                else:
+                    self._prepare(access, agent, identity)
                     with _told(self.records):
                         access.save()
+                parts = {"model": self.models, "cluster": clusters, "tools": self.tools}
+
+                def start(listeners: dict[str, socket.socket]) -> None:
+                    group.start_soon(serving.serve, parts, listeners)
+
+                access.start = start
+                group.start_soon(access.stop.follow)
                 yield access
-                serving.cancel_scope.cancel()
+                group.cancel_scope.cancel()
         finally:
             access.close()
             audit.close()
 
-    def _prepare(self, access: "ModelAccess", agent: Agent, key: DummyKey) -> None:
+    def _prepare(self, access: "RunAccess", agent: Agent, identity: Identity) -> None:
+        parts = {"model": self.models, "cluster": self.clusters, "tools": self.tools}
+        access.parts = tuple(name for name in OWN_PORTS if parts[name] is not None)
         if self.own_network:
-            access.ports = (OWN_PORT,)
-            access.agent = self.dress(agent, key, OWN_PORT)
-            return
-        access.made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        access.made.bind(("127.0.0.1", 0))
-        access.made.listen()
-        port = int(access.made.getsockname()[1])
-        access.listeners = (access.made.fileno(),)
+            ports = {name: OWN_PORTS[name] for name in access.parts}
+        else:
+            ports = {name: access.listen() for name in access.parts}
+            access.listeners = tuple(each.fileno() for each in access.made)
         # Where the network is open there is no port that has to be let through.
-        access.ports = (port,) if self.closed else ()
-        access.agent = self.dress(agent, key, port)
+        access.ports = tuple(ports.values()) if self.own_network or self.closed else ()
+        lead = Lead()
+        if "model" in ports:
+            key = DummyKey.new()
+            access.digests["model"] = key.sha256
+            lead = replace(lead, model_key=key, model_port=ports["model"])
+        if "tools" in ports:
+            token = AccessToken.new()
+            access.digests["tools"] = token.sha256
+            url = f"http://127.0.0.1:{ports['tools']}/mcp"
+            lead = replace(lead, tools=ToolServer(url=url, token=token.text))
+        if self.clusters is not None:
+            token = AccessToken.new()
+            access.digests["cluster"] = token.sha256
+            access.reach = self.clusters.again
+            access.kubeconfig = GatewayKubeconfig(
+                server=f"https://127.0.0.1:{ports['cluster']}",
+                authority=identity.authority,
+                token=token.text,
+                namespace=self.clusters.credentials.namespace,
+            ).as_bytes()
+        access.agent = self.dress(agent, lead)
 
-    async def _serve(
-        self, access: "ModelAccess", audit: AuditLog, run: str, cluster: str, listener: int
-    ) -> None:
-        gateway = ModelGateway(
-            upstream=self.upstream,
-            key_sha256=access.key_sha256,
-            accounts=self.accounts(run, cluster),
-            prices=self.prices,
-            audit=audit,
-            record=access.record,
-            tell=access.hear,
-            counted=access.count,
-        )
-        async with gateway.serving(socket.socket(fileno=listener)):
-            await anyio.sleep_forever()
+    def _go_on(self, access: "RunAccess") -> ClusterPart | None:
+        """Take up what the process before put down."""
+        saved = _saved(access.state)
+        access.parts = tuple(name for name in OWN_PORTS if name in saved.get("parts", ()))
+        access.digests = {
+            str(name): str(digest) for name, digest in dict(saved.get("digests", {})).items()
+        }
+        access.record = _record_from(saved.get("record", {}))
+        access.reach = saved.get("reach") or {}
+        return self.cluster_again(access.reach) if "cluster" in access.parts else None
 
 
 @dataclass(kw_only=True)
-class ModelAccess:
+class RunAccess:
     """What the run needs to know, and what is known of it afterwards."""
 
     agent: Agent
     stop: "_Either"
     state: Path
+    parts: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     listeners: tuple[int, ...] = ()
+    kubeconfig: bytes | None = field(default=None, repr=False)
     record: GatewayRecord = field(default_factory=GatewayRecord)
-    key_sha256: str = ""
-    made: socket.socket | None = None
-    start: Callable[[int], None] = lambda _: None
+    cluster_record: ClusterRecord = field(default_factory=ClusterRecord)
+    digests: dict[str, str] = field(default_factory=dict)
+    reach: Mapping[str, Any] = field(default_factory=dict)
+    made: list[socket.socket] = field(default_factory=list)
+    start: Callable[[dict[str, socket.socket]], None] = lambda _: None
+
+    def listen(self) -> int:
+        """Make one more listener on a port of the loopback, which is returned."""
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.made.append(made)
+        made.bind(("127.0.0.1", 0))
+        made.listen(128)
+        return int(made.getsockname()[1])
+
+    def led(self, command: Command, private: Path) -> Command:
+        """`command` with the way to what is served; `private` is where its private files lie."""
+        command = replace(command, ports=self.ports, listeners=self.listeners)
+        if self.kubeconfig is None:
+            return command
+        return replace(
+            command,
+            private_files={**command.private_files, "kubeconfig": self.kubeconfig},
+            environment={**command.environment, "KUBECONFIG": str(private / "kubeconfig")},
+        )
 
     def serve(self, listeners: tuple[int, ...]) -> None:
-        """Answer on the run's listener from now on; the others are closed."""
-        for number, handle in enumerate(listeners):
-            if number == 0:
-                self.start(handle)
-            else:
-                os.close(handle)
+        """Answer on the run's listeners from now on; those that are nobody's are closed."""
+        for handle in listeners[len(self.parts) :]:
+            os.close(handle)
+        self.start(
+            {
+                name: socket.socket(fileno=handle)
+                for name, handle in zip(self.parts, listeners, strict=False)
+            }
+        )
 
     @property
     def ended_run(self) -> bool:
@@ -145,7 +214,7 @@ class ModelAccess:
 
     def corrected(self, verdict: Verdict) -> Verdict:
         """The CLI's claim, put right by what was seen here."""
-        return corrected(verdict, self.record)
+        return corrected(verdict, self.record) if "model" in self.parts else verdict
 
     def hear(self, told: Told) -> None:
         """What stands in the way; some of it ends the run."""
@@ -158,9 +227,18 @@ class ModelAccess:
         with suppress(OSError):  # the budgets' own ledgers decide; this is for the report
             self.save()
 
+    def count_cluster(self, record: ClusterRecord) -> None:
+        """Remember it for the report; for a successor the record has it."""
+        self.cluster_record = record
+
     def save(self) -> None:
         """Put the state beside the record, whole. Raises OSError."""
-        value = {"key_sha256": self.key_sha256, "record": dataclasses.asdict(self.record)}
+        value = {
+            "parts": self.parts,
+            "digests": self.digests,
+            "reach": dict(self.reach),
+            "record": dataclasses.asdict(self.record),
+        }
         temporary = self.state.with_suffix(".new")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(handle, "w", encoding="utf-8") as file:
@@ -168,9 +246,9 @@ class ModelAccess:
         temporary.replace(self.state)
 
     def close(self) -> None:
-        """Let go of the listener that was made here."""
-        if self.made is not None:
-            self.made.close()
+        """Let go of the listeners that were made here."""
+        for each in self.made:
+            each.close()
 
 
 class _Either:

@@ -22,7 +22,7 @@ from kubecase.core.report import Report
 from kubecase.workspace import SkillCopied, Workspace
 
 if TYPE_CHECKING:  # it brings the web server along, which most runs do without
-    from kubecase.gateways.serving import ModelAccess
+    from kubecase.gateways.serving import RunAccess
 
 AGENT_LOG = "output/agent.log"
 REPORT = "output/investigation.md"
@@ -57,7 +57,7 @@ class Case:
     operator_error: KubecaseError | None = None
     error_told: bool = False
     retry: bool = False
-    access: "ModelAccess | None" = None
+    access: "RunAccess | None" = None
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -42,6 +42,7 @@ from kubecase.service.case import (
     stopped,
     tell_error,
 )
+from kubecase.service.case_files import WorkspaceFiles
 from kubecase.service.conclude import Concluded, Conclusion, take_report
 from kubecase.service.groups import unwrapped
 from kubecase.service.known import saved_findings, tell_facts
@@ -50,7 +51,7 @@ from kubecase.store import Attempt, CancelRequested, Store, Story
 from kubecase.workspace import CleanupPolicy, SkillChoice, Workspace, copy_skills, hand_over
 
 if TYPE_CHECKING:  # they bring the web server along, which most runs do without
-    from kubecase.gateways.serving import ModelAccess, ModelServer
+    from kubecase.gateways.serving import RunAccess, RunServer
 
 RESERVE_BYTES = 512 * 1024
 NOT_FOUND = (126, 127)
@@ -63,8 +64,8 @@ class Investigator:
 
     `agent` is None for the built-in investigator. `data` is the service's own directory, which no
     agent can reach; `workspaces` the root of all workspaces. `path` is the PATH that agents get.
-    `agent_ids` are user and group of the agents, if those are not our own. `models` serves agents
-    their model; without it they ask it themselves.
+    `agent_ids` are user and group of the agents, if those are not our own. `server` serves agents
+    their model, the cluster and tools; without it they ask their model themselves.
     """
 
     agent: Agent | None
@@ -84,7 +85,7 @@ class Investigator:
     cleanup: CleanupPolicy = CleanupPolicy.DELETE_AFTER_RETENTION
     warnings: Sequence[str] = field(default=())
     agent_ids: tuple[int, int] | None = None
-    models: "ModelServer | None" = None
+    server: "RunServer | None" = None
 
     @property
     def agent_name(self) -> str:
@@ -290,14 +291,15 @@ class Investigator:
     @asynccontextmanager
     async def _served(
         self, agent: Agent, case: Case, stop: Stop, *, again: bool = False
-    ) -> "AsyncIterator[ModelAccess | None]":
+    ) -> "AsyncIterator[RunAccess | None]":
         """What kubecase serves this run, if anything."""
-        if self.models is None:
+        if self.server is None:
             yield None
             return
+        files = WorkspaceFiles(workspace=case.workspace) if case.workspace else None
         cluster = case.incident.fault.cluster
-        async with self.models.open(
-            agent, run=case.attempt.key, cluster=cluster, stop=stop, again=again
+        async with self.server.open(
+            agent, run=case.attempt.key, cluster=cluster, stop=stop, files=files, again=again
         ) as access:
             case.access = access
             yield access
@@ -307,7 +309,7 @@ class Investigator:
     ) -> Exit:
         command = agent.command(briefing, workspace.root, case.run_dir / "private")
         if case.access is not None:
-            command = replace(command, ports=case.access.ports, listeners=case.access.listeners)
+            command = case.access.led(command, case.run_dir / "private")
         case.command = command
         workspace.write(command.files)
         mirror = workspace.create_log()

@@ -176,7 +176,9 @@ class _Settings:
     def cluster(self, name: str, section: ClusterSection) -> ClusterOptions:
         key = f"clusters.{name}.kubeconfig"
         return ClusterOptions(
-            kubeconfig=self.path(key, section.kubeconfig), context=section.context
+            kubeconfig=self.path(key, section.kubeconfig),
+            context=section.context,
+            extra_resources=tuple(section.extra_resources),
         )
 
     def model(self, name: str, section: ModelSection) -> ModelOptions:

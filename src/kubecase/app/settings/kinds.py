@@ -286,6 +286,11 @@ Names = Annotated[list[Name], Items]
 Texts = Annotated[list[Text], Items]
 _ModelPattern = _matching("[A-Za-z0-9*?._:/@-]{1,128}", "a pattern of model names")
 ModelPatterns = Annotated[list[Annotated[Text, AfterValidator(_ModelPattern)]], Items]
+_ResourceName = _matching(
+    r"(?!secrets?\.)[a-z][a-z0-9-]{0,62}\.[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)+",
+    "a resource as PLURAL.GROUP, such as widgets.shop.io, or it is Secrets",
+)
+ResourceNames = Annotated[list[Annotated[Text, AfterValidator(_ResourceName)]], Items]
 Argv = Annotated[
     list[str],
     BeforeValidator(_command),

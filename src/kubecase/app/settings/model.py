@@ -23,6 +23,7 @@ from kubecase.app.settings.kinds import (
     ModelPatterns,
     Name,
     Names,
+    ResourceNames,
     Seconds,
     SecondsOrOff,
     Secret,
@@ -288,6 +289,10 @@ class ClusterSection(Section):
     context: Text | None = option(
         None, "Context of the kubeconfig that is meant. Unset means its current one.",
         example="production",
+    )  # fmt: skip
+    extra_resources: ResourceNames = option(
+        [], "More resources that agents may read, as PLURAL.GROUP; Secrets never.",
+        example="[widgets.shop.io]",
     )  # fmt: skip
 
 

@@ -121,10 +121,14 @@ class AgentOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOptions:
-    """Section `clusters.<name>`: the credential file, and the context in it that is meant."""
+    """Section `clusters.<name>`: the credential file, and the context in it that is meant.
+
+    `extra_resources` may be read by agents too, each as PLURAL.GROUP.
+    """
 
     kubeconfig: Path | None = None
     context: str | None = None
+    extra_resources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

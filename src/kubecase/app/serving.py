@@ -1,0 +1,157 @@
+"""From the settings to what a run is served: its model, its cluster, its tools."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kubecase.app.model_access import PROTOCOLS, is_served, model_part
+from kubecase.app.settings import Settings
+from kubecase.app.unavailable import UnavailableAgent
+from kubecase.core.errors import KubecaseError
+
+if TYPE_CHECKING:
+    from kubecase.app.containment import Containment
+    from kubecase.app.wiring import Choice
+    from kubecase.clusters import ClusterCollector
+    from kubecase.core.ports import Agent
+    from kubecase.gateways.policy import Resources
+    from kubecase.gateways.serving import Lead, RunServer
+    from kubecase.gateways.serving_parts import ClusterPart, ToolPart
+
+NO_LISTENERS = (
+    "a container is handed no listeners: its agent is served no cluster and no tools, and holds "
+    "no kubeconfig"
+)
+
+
+def run_server(
+    choice: "Choice",
+    settings: Settings,
+    contained: "Containment",
+    reached: "ClusterCollector | None",
+    *,
+    again: bool = False,
+) -> "RunServer | None":
+    """What serves this agent; None where there is nothing to serve.
+
+    `reached` is the cluster that the investigation is about, if one was named; with `again` it is
+    found in what the run's first process put down. Raises KubecaseError for settings that cannot
+    work.
+    """
+    from kubecase.gateways.serving import RunServer
+
+    if choice.agent is None or isinstance(choice.agent, UnavailableAgent):
+        return None
+    in_container = contained.runtime.name == "container"
+    models = model_part(choice, settings) if is_served(choice, settings) else None
+    clusters = None if reached is None or in_container else cluster_part(reached, settings)
+    tools = tool_part(settings) if takes_tools(choice) and not in_container else None
+    if models is None and clusters is None and tools is None and not again:
+        return None
+    data = settings.store.data_dir
+    return RunServer(
+        models=models,
+        clusters=clusters,
+        tools=tools,
+        dress=DRESSED.get(choice.name, _undressed),
+        records=data / "audit",
+        answers=data / "answers",
+        own_network=contained.own_network,
+        closed=contained.network == "none",
+        cluster_again=lambda reach: _cluster_again(reach, settings),
+    )
+
+
+def takes_tools(choice: "Choice") -> bool:
+    """Whether this agent can be told of a tool server."""
+    return choice.agent is not None and choice.name in DRESSED
+
+
+def resources_of(settings: Settings, cluster: str) -> "Resources":
+    """What may be read of this cluster: the shipped list and its `extra_resources`."""
+    from kubecase.gateways.families import resources_with
+
+    options = settings.clusters.get(cluster)
+    return resources_with(() if options is None else options.extra_resources)
+
+
+def cluster_part(reached: "ClusterCollector", settings: Settings) -> "ClusterPart":
+    """The gateway to the cluster that this collector reads."""
+    from kubecase.core.redact import Redactor
+    from kubecase.gateways.serving_parts import ClusterPart
+
+    return ClusterPart(
+        credentials=reached.credentials,
+        resources=resources_of(settings, reached.cluster),
+        redactor=Redactor((*settings.secrets, *reached.credentials.secrets)),
+        again={
+            "kubeconfig": None if reached.path is None else str(reached.path),
+            "context": reached.context,
+            "cluster": reached.cluster,
+        },
+    )
+
+
+def _cluster_again(reach: Mapping[str, Any], settings: Settings) -> "ClusterPart | None":
+    """The same for a run that another process began."""
+    from kubecase.app.wiring import reached_by
+
+    path = reach.get("kubeconfig")
+    if not isinstance(path, str):
+        return None
+    try:
+        reached = reached_by(
+            settings, Path(path), str(reach.get("context")), str(reach.get("cluster"))
+        )
+    except KubecaseError:
+        # Its agent is told that there is no cluster any more; that is better than no end at all.
+        return None
+    return cluster_part(reached, settings)
+
+
+def tool_part(settings: Settings) -> "ToolPart":
+    """The tools; kubectl is looked for where agents' programs are."""
+    from kubecase.core.redact import Redactor
+    from kubecase.gateways.families import shipped_resources
+    from kubecase.gateways.serving_parts import ToolPart
+
+    return ToolPart(
+        program=kubectl_of(settings),
+        resources=shipped_resources(),
+        redactor=Redactor(settings.secrets),
+    )
+
+
+def kubectl_of(settings: Settings) -> str | None:
+    """The kubectl that the tool runs, as an absolute path; None if there is none."""
+    found = shutil.which("kubectl", path=settings.host.search_path)
+    return None if found is None else str(Path(found).resolve())
+
+
+def _undressed(agent: "Agent", lead: "Lead") -> "Agent":
+    """An agent that is told by its environment alone."""
+    return agent
+
+
+def _dressed_claude(agent: "Agent", lead: "Lead") -> "Agent":
+    """Claude Code with the key of its run, our address, and our tools."""
+    from kubecase.agents.claude import Claude
+    from kubecase.core.ports import Credential
+    from kubecase.gateways.model import base_url
+
+    if not isinstance(agent, Claude):
+        raise TypeError("not the adapter that this is for")
+    if lead.tools is not None:
+        agent = replace(agent, tool_server=lead.tools)
+    if lead.model_key is None or lead.model_port is None:
+        return agent
+    credential = Credential(variable="ANTHROPIC_API_KEY", value=lead.model_key.text)
+    return replace(agent, credential=credential, base_url=base_url("claude", lead.model_port))
+
+
+DRESSED: "Mapping[str, Callable[[Agent, Lead], Agent]]" = {"claude": _dressed_claude}
+"""The agents that can be served all of it, and how each is told where it is."""
+
+assert set(DRESSED) <= set(PROTOCOLS)  # noqa: S101 - each needs a protocol of its own

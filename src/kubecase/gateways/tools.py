@@ -1,0 +1,190 @@
+"""The tools that an agent is given, and what each does: read the cluster, read the case, report.
+
+Whatever an agent passes is checked here; what goes wrong is told to it in a sentence. Each call is
+on record.
+"""
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kubecase.core.errors import KubecaseError
+from kubecase.core.kubectl import Refused, Resources, parse_line
+from kubecase.core.redact import Redactor
+from kubecase.gateways.audit import AuditLog
+from kubecase.gateways.kubectl import Kubectl, Ran
+from kubecase.gateways.tool_output import LONGEST, Narrowing, narrowed
+
+MAX_REPORT = 512 * 1024
+KIND = "tool"
+
+
+class CaseFiles(Protocol):
+    """The workspace as tools see it. Its methods raise KubecaseError in words for the agent."""
+
+    def names(self) -> tuple[str, ...]:
+        """The files below context/ that may be read."""
+
+    def read(self, name: str) -> bytes:
+        """One of them."""
+
+    def write_report(self, markdown: bytes, machine: bytes | None) -> None:
+        """Put the report, and its machine form, where kubecase takes them from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolAnswer:
+    """What the agent is told; `is_error` says that nothing was done."""
+
+    text: str
+    is_error: bool = False
+
+
+class ToolRefused(Exception):
+    """A call that is not carried out, with the sentence for the agent."""
+
+
+@dataclass(kw_only=True)
+class Toolbox:
+    """The tools of one run. `kubectl` is None where there is no cluster, or no program for it: then
+    `why_no_cluster` says so. `files` is None where there is no case.
+    """
+
+    resources: Resources
+    redactor: Redactor
+    audit: AuditLog
+    kubectl: Kubectl | None
+    why_no_cluster: str
+    files: CaseFiles | None
+    most_calls: int = 1000
+    calls: int = 0
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> ToolAnswer:
+        """Carry out one call, whatever it is, and put it on record. Raises OSError without one."""
+        begun, self.calls = time.monotonic(), self.calls + 1
+        told: Mapping[str, Any] = {}
+        try:
+            if self.calls > self.most_calls:
+                raise ToolRefused(f"the {self.most_calls} tool calls of this run are used up")
+            told, work = self._work(name, arguments)
+            answer = await work()
+        except ToolRefused as error:
+            answer = ToolAnswer(text=f"kubecase: {error}", is_error=True)
+        data = answer.text.encode("utf-8", "replace")
+        self.audit.record(
+            KIND,
+            tool=str(name)[:64],
+            arguments=self.redactor.json(dict(told))[0],
+            decision="refused" if answer.is_error else "allowed",
+            reason=answer.text[:500] if answer.is_error else None,
+            bytes=len(data),
+            answer=self.audit.keep(data),
+            ms=round((time.monotonic() - begun) * 1000),
+        )
+        return answer
+
+    def _work(self, name: str, arguments: Mapping[str, Any]) -> "tuple[dict[str, Any], _Work]":
+        """What is to go on record of the arguments, and what is to be done."""
+        if name == "kubectl_read":
+            command = _text(arguments, "command", 4096)
+            jsonpath = _text(arguments, "jsonpath", 2048, needed=False)
+            wanted = Narrowing(
+                filter=_text(arguments, "filter", 500, needed=False),
+                head=_number(arguments, "head"),
+                tail=_number(arguments, "tail"),
+            )
+            return dict(arguments), lambda: self._kubectl_read(command, jsonpath, wanted)
+        if name == "read_context" and self.files is not None:
+            files, file = self.files, _text(arguments, "name", 200, needed=False)
+            return dict(arguments), lambda: _read_context(files, file)
+        if name == "write_report" and self.files is not None:
+            files = self.files
+            markdown = _text(arguments, "markdown", MAX_REPORT) or ""
+            machine = _text(arguments, "report_json", MAX_REPORT, needed=False)
+            told = {"sha256": hashlib.sha256(markdown.encode("utf-8", "replace")).hexdigest()}
+            return told, lambda: _write_report(files, markdown, machine)
+        raise ToolRefused(f"there is no tool {name[:64]!a} here")
+
+    async def _kubectl_read(
+        self, command: str | None, jsonpath: str | None, wanted: Narrowing
+    ) -> ToolAnswer:
+        line = command or ""
+        call = parse_line(line, self.resources)
+        if isinstance(call, Refused):
+            raise ToolRefused(call.says)
+        if jsonpath:
+            call = parse_line(f"{line} -o {_quoted('jsonpath=' + jsonpath)}", self.resources)
+            if isinstance(call, Refused):
+                raise ToolRefused(call.says)
+        if self.kubectl is None:
+            raise ToolRefused(self.why_no_cluster)
+        ran = await self.kubectl.run(call.argv)
+        return ToolAnswer(text=self._told(ran, wanted))
+
+    def _told(self, ran: Ran, wanted: Narrowing) -> str:
+        if ran.code is None:
+            return "[kubecase: kubectl gave no answer in time, and was ended; ask for less]"
+        text = self.redactor.text(ran.output.decode("utf-8", "replace"))[0]
+        shown = narrowed(text, wanted)
+        errors = self.redactor.text(ran.errors.decode("utf-8", "replace"))[0].strip()
+        if ran.cut:
+            shown += "\n[kubecase: there was more than 4 MiB of output; ask for less]"
+        if errors:
+            shown += f"\n[stderr]\n{errors[:LONGEST]}"
+        if ran.code != 0:
+            shown += f"\n[exit code {ran.code}]"
+        return shown.strip() or "[kubecase: kubectl printed nothing]"
+
+
+_Work = Callable[[], Awaitable[ToolAnswer]]
+
+
+async def _read_context(files: CaseFiles, name: str | None) -> ToolAnswer:
+    if not name:
+        return ToolAnswer(text="\n".join(files.names()))
+    try:
+        data = files.read(name)
+    except KubecaseError as error:
+        raise ToolRefused(str(error)) from None
+    return ToolAnswer(text=data.decode("utf-8", "replace"))
+
+
+async def _write_report(files: CaseFiles, markdown: str, machine: str | None) -> ToolAnswer:
+    if len(markdown.encode("utf-8", "replace")) < 100:
+        raise ToolRefused("a report has at least 100 bytes; nothing was written")
+    try:
+        files.write_report(
+            markdown.encode("utf-8", "replace"),
+            None if machine is None else machine.encode("utf-8", "replace"),
+        )
+    except KubecaseError as error:
+        raise ToolRefused(str(error)) from None
+    return ToolAnswer(text="The report is written. You may write it again; the last one counts.")
+
+
+def _text(arguments: Mapping[str, Any], key: str, most: int, *, needed: bool = True) -> str | None:
+    value = arguments.get(key)
+    if value is None and not needed:
+        return None
+    if isinstance(value, list) and key == "command" and all(isinstance(v, str) for v in value):
+        value = " ".join(_quoted(each) for each in value)
+    if not isinstance(value, str) or (needed and not value.strip()):
+        raise ToolRefused(f"the argument {key} is not a text")
+    if len(value) > most:
+        raise ToolRefused(f"the argument {key} is longer than {most} characters")
+    return value
+
+
+def _number(arguments: Mapping[str, Any], key: str) -> int | None:
+    value = arguments.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 100_000:
+        raise ToolRefused(f"the argument {key} is no number of lines from 1 to 100000")
+    return value
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
