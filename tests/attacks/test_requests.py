@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from attacks.corpus import Attack, corpus, outcome
+from attacks.corpus import corpus, outcome
 from fakes.kube_api import Authority, FakeCluster, recorded
 from fakes.kube_rig import GatewayRig
+from kubecase.gateways.cluster_call import ClusterLimits
+from kubecase.gateways.policy import Bounds
 
 TOKEN = "real-credential-of-the-cluster"
 ATTACKS = corpus()
@@ -25,7 +27,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeCluster]:
 def rig(cluster: FakeCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayRig]:
     """The gateway before it."""
     directory = tmp_path_factory.mktemp("gateway")
-    with GatewayRig(cluster.kubeconfig(directory / "real"), directory / "rig") as made:
+    limits = ClusterLimits(
+        requests=10**6, denials=10**6, follow_seconds=0.5, bounds=Bounds(watch_seconds=1)
+    )
+    real = cluster.kubeconfig(directory / "real")
+    with GatewayRig(real, directory / "rig", limits=limits) as made:
         yield made
 
 
@@ -55,6 +61,7 @@ def test_every_request_of_the_corpus_comes_out_as_written(
 ) -> None:
     """Each request is denied by its rule, or passes; what is denied never reaches the cluster."""
     names, wrong = names_in(cluster), []
+    cluster.reached.clear()
     for attack in (each.at(names) for each in ATTACKS if each.group == group):
         before = len(cluster.requests)
         found = outcome(rig, attack)
@@ -62,6 +69,9 @@ def test_every_request_of_the_corpus_comes_out_as_written(
             wrong.append(f"{attack.name}: expected {attack.expect}, got {found}")
         if attack.expect != "allow" and len(cluster.requests) > before:
             wrong.append(f"{attack.name}: reached the cluster")
+        if cluster.reached:
+            wrong.append(f"{attack.name}: came to a door: {cluster.reached}")
+            cluster.reached.clear()
     assert not wrong, "\n".join(wrong)
 
 

@@ -15,14 +15,16 @@ import re
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote
 
+from fakes.kube_discovery import SELF_REVIEWS, danger_of, discovery
 from kubecase.channels.sources import load_intake
 from kubecase.clusters.kinds import KINDS
 from kubecase.core.model import Collection
@@ -31,6 +33,8 @@ DATA = Path(__file__).parent.parent / "data" / "k8s-failures"
 
 PLURALS = {(each.root, each.plural): each.kind for each in KINDS}
 PLURALS["/api/v1", "secrets"] = "Secret"
+PLURALS["/apis/metrics.k8s.io/v1beta1", "pods"] = "PodMetrics"
+PLURALS["/apis/metrics.k8s.io/v1beta1", "nodes"] = "NodeMetrics"
 
 _PATH = re.compile(
     r"(?P<root>/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/(?P<ns>[^/]+))?"
@@ -163,6 +167,7 @@ class Answer:
     message: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     hangs: bool = False
+    stream: Iterator[bytes] | None = None
 
 
 class FakeCluster:
@@ -192,6 +197,9 @@ class FakeCluster:
         self.requests: list[tuple[str, str]] = []
         self.headers: list[Mapping[str, str]] = []
         self.most_at_once = 0
+        self.reached: list[str] = []
+        self._feeds: list[tuple[str, list[Mapping[str, Any]]]] = []
+        self._changed = threading.Condition()
         self._authority = authority
         self._answers: list[Answer] = []
         self._active = 0
@@ -201,6 +209,25 @@ class FakeCluster:
     def answer(self, pattern: str, status: int, message: str = "", **more: Any) -> None:
         """Answer requests that fit `pattern` with `status`; `more` is a `body` and `headers`."""
         self._answers.append(Answer(re.compile(pattern), status, message=message, **more))
+
+    def emit(self, change: str, each: Mapping[str, Any]) -> None:
+        """Tell all watches of an object; a `change` is ADDED, MODIFIED or DELETED."""
+        with self._changed:
+            for kind, feed in self._feeds:
+                if kind == each["kind"]:
+                    feed.append({"type": change, "object": each})
+            self._changed.notify_all()
+
+    def add_log(self, key: str, text: str) -> None:
+        """More of the log `namespace/pod/container`, for who follows it too."""
+        with self._changed:
+            self.logs[key] = self.logs.get(key, "") + text
+            self._changed.notify_all()
+
+    @property
+    def watches(self) -> int:
+        """How many watches are open."""
+        return len(self._feeds)
 
     def hang(self, pattern: str = "") -> None:
         """Accept requests that fit `pattern` and never answer them."""
@@ -223,6 +250,8 @@ class FakeCluster:
 
     def __exit__(self, *_: object) -> None:
         self._closing.set()
+        with self._changed:
+            self._changed.notify_all()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
@@ -269,24 +298,114 @@ class FakeCluster:
                 if each.hangs:
                     self._closing.wait(30)
                 return each
-        if method != "GET":
-            return _status(405, f"the server does not allow {method}")
         if self.token and headers.get("Authorization") != f"Bearer {self.token}":
             return _status(401, "Unauthorized")
-        parts = urlsplit(target)
-        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        match = _PATH.fullmatch(parts.path)
+        path, _, raw_query = re.sub(r"^https?://[^/]*", "", target).partition("?")
+        # As the real one: decoded before it is routed, and not cleaned.
+        segments = unquote(path).split("/")[1:]
+        upgrades = "upgrade" in headers.get("Connection", "").lower()
+        self.reached += danger_of(method, segments, upgrades, raw_query)
+        query = {key: values[0] for key, values in parse_qs(raw_query, True).items()}
+        if upgrades:
+            return Answer(_ANY, status=101)
+        if segments[-1:] == [""] and len(segments) > 1:
+            segments = segments[:-1]
+        if "" in segments or "." in segments or ".." in segments:
+            return _status(404, "the server could not find the requested resource")
+        path = "/" + "/".join(segments)
+        if method == "POST" and segments[-1] in SELF_REVIEWS:
+            return _review(segments[-1])
+        if method not in {"GET", "HEAD"}:
+            return _json(200, {"kind": "Status", "apiVersion": "v1", "status": "Success"})
+        document = discovery(path)
+        if document is not None:
+            return _json(200, document)
+        if segments[0] in {"readyz", "livez", "healthz"}:
+            return Answer(_ANY, body=b"ok", headers={"Content-Type": "text/plain"})
+        legacy = len(segments) > 2 and "watch" in segments[2:4]
+        if legacy:
+            segments.remove("watch")
+            path, query = "/" + "/".join(segments), {**query, "watch": "1"}
+        return self._resource(path, query, headers)
+
+    def _resource(self, path: str, query: dict[str, str], headers: Mapping[str, str]) -> Answer:
+        match = _PATH.fullmatch(path)
+        if match is not None and match["plural"] == "namespaces" and match["ns"]:
+            match = None
+        if match is None and (whole := re.fullmatch(r"/api/v1/namespaces/([^/]+)(/status)?", path)):
+            return self._one("Namespace", None, whole[1], None)
         kind = PLURALS.get((match["root"], match["plural"])) if match else None
         if match is None or kind is None:
             return _status(404, "the server could not find the requested resource")
+        if query.get("watch", "false") not in {"0", "false"}:
+            fields = f"metadata.name={match['name']}" if match["name"] else ""
+            return self._watch(kind, match["ns"], {"fieldSelector": fields, **query})
         if match["name"] is None:
-            return self._list(kind, match["ns"], query)
+            return _as_asked(self._list(kind, match["ns"], query), headers)
         if match["part"] == "log" and kind == "Pod":
             return self._log(match["ns"], match["name"], query)
-        found = self._find(kind, match["ns"], match["name"])
-        if found is None or match["part"]:
-            return _status(404, f'{match["plural"]} "{match["name"]}" not found')
+        return _as_asked(self._one(kind, match["ns"], match["name"], match["part"]), headers)
+
+    def _one(self, kind: str, namespace: str | None, name: str, part: str | None) -> Answer:
+        found = self._find(kind, namespace, name)
+        if found is None or part not in {None, "status", "scale"}:
+            return _status(404, f'{kind.lower()}s "{name}" not found')
+        if part == "scale":
+            spec = {"replicas": found.get("spec", {}).get("replicas", 1)}
+            found = {"kind": "Scale", "apiVersion": "autoscaling/v1",
+                     "metadata": found["metadata"], "spec": spec}  # fmt: skip
         return _json(200, found)
+
+    def _watch(self, kind: str, namespace: str | None, query: Mapping[str, str]) -> Answer:
+        initial = "sendInitialEvents" in query or query.get("resourceVersion", "0") == "0"
+        return Answer(_ANY, stream=self._events(kind, namespace, query, initial))
+
+    def _events(
+        self, kind: str, namespace: str | None, query: Mapping[str, str], initial: bool
+    ) -> Iterator[bytes]:
+        ends = time.monotonic() + min(float(query.get("timeoutSeconds", "30")), 30)
+        feed: list[Mapping[str, Any]] = []
+        if initial:
+            fitting = self._fitting(kind, namespace, query)
+            feed.extend({"type": "ADDED", "object": each} for each in fitting)
+        if "sendInitialEvents" in query:
+            note = {"k8s.io/initial-events-end": "true"}
+            mark = {"kind": kind, "apiVersion": "v1",
+                    "metadata": {"resourceVersion": "1", "annotations": note}}  # fmt: skip
+            feed.append({"type": "BOOKMARK", "object": mark})
+        entry = (kind, feed)
+        with self._changed:
+            self._feeds.append(entry)
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(
+                        lambda: feed or self._closing.is_set(), max(0.0, ends - time.monotonic())
+                    )
+                    ready, feed[:] = list(feed), []
+                if not ready:
+                    return
+                for event in ready:
+                    if event["type"] == "BOOKMARK" or _is_in(event["object"], namespace, query):
+                        yield json.dumps(event).encode() + b"\n"
+        finally:
+            with self._changed:
+                self._feeds.remove(entry)
+
+    def _follow(self, key: str, data: bytes) -> Iterator[bytes]:
+        seen = len(self.logs[key].encode())
+        yield data
+        while new := self._more_log(key, seen):
+            seen += len(new)
+            yield new
+
+    def _more_log(self, key: str, seen: int) -> bytes:
+        """What comes after `seen` bytes, once there is something; nothing when all is over."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: len(self.logs[key].encode()) > seen or self._closing.is_set(), 30
+            )
+            return self.logs[key].encode()[seen:]
 
     def _find(self, kind: str, namespace: str | None, name: str) -> Mapping[str, Any] | None:
         for each in self.objects:
@@ -296,15 +415,13 @@ class FakeCluster:
                 return each
         return None
 
+    def _fitting(
+        self, kind: str, namespace: str | None, query: Mapping[str, str]
+    ) -> list[Mapping[str, Any]]:
+        return [e for e in self.objects if e["kind"] == kind and _is_in(e, namespace, query)]
+
     def _list(self, kind: str, namespace: str | None, query: Mapping[str, str]) -> Answer:
-        found = [
-            each
-            for each in self.objects
-            if each["kind"] == kind
-            and namespace in (None, each["metadata"].get("namespace"))
-            and _fits_labels(each, query.get("labelSelector", ""))
-            and _fits_fields(each, query.get("fieldSelector", ""))
-        ]
+        found = self._fitting(kind, namespace, query)
         limit = int(query.get("limit", "0")) or len(found)
         metadata = {"resourceVersion": "1"}
         if len(found) > limit:
@@ -341,7 +458,10 @@ class FakeCluster:
         lines = self.logs[key].encode().splitlines(keepends=True)
         tail = int(query.get("tailLines", "0"))
         data = b"".join(lines[-tail:] if tail else lines)
-        return Answer(_ANY, body=data[: int(query.get("limitBytes", "0")) or None])
+        data = data[: int(query.get("limitBytes", "0")) or None]
+        if query.get("follow", "false") not in {"0", "false"}:
+            return Answer(_ANY, stream=self._follow(key, data))
+        return Answer(_ANY, body=data)
 
 
 def kubeconfig_for(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> dict[str, Any]:
@@ -366,6 +486,54 @@ def _json(status: int, body: Mapping[str, Any]) -> Answer:
 def _status(code: int, message: str) -> Answer:
     body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code}
     return _json(code, {**body, "message": message})
+
+
+def _is_in(each: Mapping[str, Any], namespace: str | None, query: Mapping[str, str]) -> bool:
+    return (
+        namespace in (None, each["metadata"].get("namespace"))
+        and _fits_labels(each, query.get("labelSelector", ""))
+        and _fits_fields(each, query.get("fieldSelector", ""))
+    )
+
+
+def _review(plural: str) -> Answer:
+    """What a reader may: get, list and watch, but no Secrets."""
+    rules = [{"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["pods"]}]
+    group = "authentication.k8s.io/v1" if plural == "selfsubjectreviews" else (
+        "authorization.k8s.io/v1"
+    )  # fmt: skip
+    kinds = {"selfsubjectaccessreviews": "SelfSubjectAccessReview",
+             "selfsubjectrulesreviews": "SelfSubjectRulesReview",
+             "selfsubjectreviews": "SelfSubjectReview"}  # fmt: skip
+    status = {"selfsubjectaccessreviews": {"allowed": True, "reason": "a fake says so"},
+              "selfsubjectrulesreviews": {"resourceRules": rules, "nonResourceRules": [],
+                                          "incomplete": False},
+              "selfsubjectreviews": {"userInfo": {"username": "reader", "groups": []}}}  # fmt: skip
+    body = {"kind": kinds[plural], "apiVersion": group, "metadata": {}, "spec": {}}
+    return _json(201, {**body, "status": status[plural]})
+
+
+def _as_asked(answer: Answer, headers: Mapping[str, str]) -> Answer:
+    """The same as a Table where that is asked for, as kubectl does."""
+    if answer.status != 200 or "as=Table" not in headers.get("Accept", ""):
+        return answer
+    value = json.loads(answer.body or b"{}")
+    items = value.get("items", [value])
+    names = {"type": "string", "format": "name", "name": "Name", "priority": 0}
+    status = {"type": "string", "format": "", "name": "Status", "priority": 0}
+    columns = [names, {**status, "format": ""}]
+    rows = [
+        {
+            "cells": [e["metadata"]["name"], str(e.get("status", {}).get("phase", ""))],
+            "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                       "metadata": e["metadata"]},
+        }
+        for e in items
+    ]  # fmt: skip
+    table = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": value["metadata"]}
+    for each in columns:
+        each["description"] = ""
+    return _json(200, {**table, "columnDefinitions": columns, "rows": rows})
 
 
 def _fits_labels(each: Mapping[str, Any], selector: str) -> bool:
@@ -419,9 +587,20 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        if length:
+            self.rfile.read(length)
         answer = self.server.cluster.reply(self.command, self.path, dict(self.headers))
         if answer.hangs:
             self.close_connection = True
+            return
+        if answer.status == 101:
+            self.send_response(101)
+            self.end_headers()
+            self.close_connection = True
+            return
+        if answer.stream is not None:
+            self._stream(answer.stream)
             return
         body = answer.body
         if body is None:
@@ -432,6 +611,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _stream(self, pieces: Iterator[bytes]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        try:
+            for piece in pieces:
+                if piece:
+                    self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+                    self.wfile.flush()
+            self.wfile.write(b"0\r\n\r\n")
+        finally:
+            pieces.close()  # type: ignore[attr-defined]
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _answer  # noqa: N815
 

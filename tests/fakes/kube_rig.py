@@ -1,8 +1,8 @@
 """A cluster gateway before a fake API server, in a thread of its own, as a test needs it.
 
-    with GatewayRig(cluster, tmp_path) as rig:
-        rig.raw("GET", "/api/v1/pods")
-        rig.kubectl("get", "pods")
+with GatewayRig(cluster, tmp_path) as rig:
+    rig.raw("GET", "/api/v1/pods")
+    rig.kubectl("get", "pods")
 """
 
 import asyncio
