@@ -35,6 +35,9 @@ PLURALS = {(each.root, each.plural): each.kind for each in KINDS}
 PLURALS["/api/v1", "secrets"] = "Secret"
 PLURALS["/apis/metrics.k8s.io/v1beta1", "pods"] = "PodMetrics"
 PLURALS["/apis/metrics.k8s.io/v1beta1", "nodes"] = "NodeMetrics"
+API_VERSIONS = {
+    kind: root.removeprefix("/apis/").removeprefix("/api/") for (root, _), kind in PLURALS.items()
+}
 
 _PATH = re.compile(
     r"(?P<root>/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/(?P<ns>[^/]+))?"
@@ -224,6 +227,11 @@ class FakeCluster:
             self.logs[key] = self.logs.get(key, "") + text
             self._changed.notify_all()
 
+    def await_watches(self, count: int = 1) -> None:
+        """Return once at least `count` watches are open."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self._feeds) >= count, 20)
+
     @property
     def watches(self) -> int:
         """How many watches are open."""
@@ -376,6 +384,7 @@ class FakeCluster:
         entry = (kind, feed)
         with self._changed:
             self._feeds.append(entry)
+            self._changed.notify_all()
         try:
             while True:
                 with self._changed:
@@ -431,7 +440,12 @@ class FakeCluster:
             {key: value for key, value in each.items() if key not in {"kind", "apiVersion"}}
             for each in found[:limit]
         ]
-        body = {"kind": f"{kind}List", "apiVersion": "v1", "metadata": metadata, "items": items}
+        body = {
+            "kind": f"{kind}List",
+            "apiVersion": API_VERSIONS[kind],
+            "metadata": metadata,
+            "items": items,
+        }
         return _json(200, body)
 
     def _log(self, namespace: str, name: str, query: Mapping[str, str]) -> Answer:
@@ -617,6 +631,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+        self.wfile.flush()
         try:
             for piece in pieces:
                 if piece:

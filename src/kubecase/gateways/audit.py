@@ -154,11 +154,13 @@ class AnswerFile:
     def done(self) -> str:
         """The digest of all of it, under which it is kept from now on."""
         digest = self._digest.hexdigest()
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-            with suppress(OSError):
+        with suppress(OSError):
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
                 self._path.rename(self._answers / digest)
+            elif not self._size:
+                keep_answer(self._answers, digest, b"")
         return digest
 
     def _drop(self) -> None:
