@@ -227,15 +227,14 @@ class FakeCluster:
             self.logs[key] = self.logs.get(key, "") + text
             self._changed.notify_all()
 
-    def await_watches(self, count: int = 1) -> None:
-        """Return once at least `count` watches are open."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self._feeds) >= count, 20)
+    def await_watches(self, kind: str, count: int = 1) -> None:
+        """Return once at least `count` watches of this kind are open."""
 
-    @property
-    def watches(self) -> int:
-        """How many watches are open."""
-        return len(self._feeds)
+        def are_there() -> bool:
+            return sum(each == kind for each, _ in self._feeds) >= count
+
+        with self._changed:
+            assert self._changed.wait_for(are_there, 20)
 
     def hang(self, pattern: str = "") -> None:
         """Accept requests that fit `pattern` and never answer them."""

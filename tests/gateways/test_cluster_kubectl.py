@@ -137,7 +137,7 @@ def test_a_watch_shows_a_change_as_it_comes(cluster: FakeCluster, rig: GatewayRi
     }  # fmt: skip
 
     def appear() -> None:
-        cluster.await_watches()
+        cluster.await_watches("ConfigMap")
         cluster.emit("ADDED", new)
 
     watcher = subprocess.Popen(
