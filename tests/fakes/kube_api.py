@@ -16,7 +16,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -201,6 +201,8 @@ class FakeCluster:
         self.headers: list[Mapping[str, str]] = []
         self.most_at_once = 0
         self.reached: list[str] = []
+        self.may: Callable[[Mapping[str, Any]], bool] = reader_may
+        self.reviews: list[Mapping[str, Any]] = []
         self._feeds: list[tuple[str, list[Mapping[str, Any]]]] = []
         self._changed = threading.Condition()
         self._authority = authority
@@ -287,19 +289,30 @@ class FakeCluster:
 
     # What follows is for the handler.
 
-    def reply(self, method: str, target: str, headers: Mapping[str, str]) -> Answer:
+    def _allowed(self, body: bytes) -> bool:
+        """Whether what a review asks for is allowed; of protobuf nothing is read."""
+        try:
+            asked = json.loads(body)["spec"]["resourceAttributes"]
+        except (ValueError, KeyError, UnicodeDecodeError):
+            return True
+        self.reviews.append(asked)
+        return self.may(asked)
+
+    def reply(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> Answer:
         with self._lock:
             self.requests.append((method, target))
             self.headers.append(dict(headers))
             self._active += 1
             self.most_at_once = max(self.most_at_once, self._active)
         try:
-            return self._reply(method, target, headers)
+            return self._reply(method, target, headers, body)
         finally:
             with self._lock:
                 self._active -= 1
 
-    def _reply(self, method: str, target: str, headers: Mapping[str, str]) -> Answer:
+    def _reply(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         for each in self._answers:
             if each.pattern.search(target):
                 if each.hangs:
@@ -321,7 +334,7 @@ class FakeCluster:
             return _status(404, "the server could not find the requested resource")
         path = "/" + "/".join(segments)
         if method == "POST" and segments[-1] in SELF_REVIEWS:
-            return _review(segments[-1])
+            return _review(segments[-1], self._allowed(body))
         if method not in {"GET", "HEAD"}:
             return _json(200, {"kind": "Status", "apiVersion": "v1", "status": "Success"})
         document = discovery(path)
@@ -509,8 +522,14 @@ def _is_in(each: Mapping[str, Any], namespace: str | None, query: Mapping[str, s
     )
 
 
-def _review(plural: str) -> Answer:
-    """What a reader may: get, list and watch, but no Secrets."""
+def reader_may(asked: Mapping[str, Any]) -> bool:
+    """What a reader may: get, list and watch, but no Secrets, and no way into a workload."""
+    inside = asked.get("subresource") in {"exec", "attach", "portforward", "proxy", "token"}
+    reads = asked.get("verb") in {"get", "list", "watch"}
+    return reads and not inside and asked.get("resource") != "secrets"
+
+
+def _review(plural: str, allowed: bool) -> Answer:
     rules = [{"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["pods"]}]
     group = "authentication.k8s.io/v1" if plural == "selfsubjectreviews" else (
         "authorization.k8s.io/v1"
@@ -518,7 +537,7 @@ def _review(plural: str) -> Answer:
     kinds = {"selfsubjectaccessreviews": "SelfSubjectAccessReview",
              "selfsubjectrulesreviews": "SelfSubjectRulesReview",
              "selfsubjectreviews": "SelfSubjectReview"}  # fmt: skip
-    status = {"selfsubjectaccessreviews": {"allowed": True, "reason": "a fake says so"},
+    status = {"selfsubjectaccessreviews": {"allowed": allowed, "reason": "a fake says so"},
               "selfsubjectrulesreviews": {"resourceRules": rules, "nonResourceRules": [],
                                           "incomplete": False},
               "selfsubjectreviews": {"userInfo": {"username": "reader", "groups": []}}}  # fmt: skip
@@ -601,9 +620,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        if length:
-            self.rfile.read(length)
-        answer = self.server.cluster.reply(self.command, self.path, dict(self.headers))
+        body = self.rfile.read(length) if length else b""
+        answer = self.server.cluster.reply(self.command, self.path, dict(self.headers), body)
         if answer.hangs:
             self.close_connection = True
             return

@@ -35,6 +35,8 @@ COMMANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "Cluster access": (
         ("gateway", "gateway:gateway", "a read-only, redacted, recorded kubeconfig for anybody"),
+        ("rbac", "access:rbac", "manifests of a ServiceAccount that only reads"),
+        ("kubeconfig", "access:kubeconfig", "a read-only kubeconfig from that ServiceAccount"),
     ),
     "House keeping": (
         ("config", "config:app", "settings: show, schema, example"),

@@ -15,6 +15,7 @@ from kubecase.core.ports import Silence
 from kubecase.core.redact import Redactor
 
 if TYPE_CHECKING:
+    from kubecase.clusters import Credentials
     from kubecase.gateways.cluster_call import ClusterRecord
     from kubecase.gateways.policy import Resources
     from kubecase.gateways.standalone import Standalone
@@ -63,29 +64,13 @@ def order_from(
 
     Raises KubecaseError with what is wrong and how to put it right.
     """
-    from kubecase.clusters import from_kubeconfig
     from kubecase.gateways.cluster_call import ClusterLimits
+    from kubecase.gateways.kubeconfig import refuse_existing
     from kubecase.gateways.standalone import Standalone
 
-    path = settings.agent_runtime.kubeconfig_path
-    if path is None:
-        raise KubecaseError(
-            "no kubeconfig with a real credential is named", hint="Give one with --kubeconfig FILE."
-        )
-    credentials = from_kubeconfig(
-        path,
-        context=context,
-        plugin_environment={
-            "PATH": settings.host.search_path or DEFAULT_PATH,
-            "HOME": str(settings.host.home or "/"),
-        },
-    )
-    if out.exists() and (out.samefile(path) or not force):
-        raise KubecaseError(
-            f"there is a file {out} already",
-            hint="Choose another name with --out."
-            + ("" if out.samefile(path) else " Or replace it with --force."),
-        )
+    credentials = credentials_from(settings, context)
+    real = settings.agent_runtime.kubeconfig_path
+    refuse_existing(out, replace=force and not (real and out.exists() and out.samefile(real)))
     host, port = _address(listen)
     data, counts = settings.store.data_dir, Counts()
     unlimited = 2**62
@@ -102,6 +87,25 @@ def order_from(
         gateway=gateway, host=host, port=port, out=out, replace=force, seconds=_seconds(until),
         cluster=credentials.context, notes=credentials.notes, counts=counts,
     )  # fmt: skip
+
+
+def credentials_from(settings: Settings, context: str | None) -> "Credentials":
+    """The credential of the kubeconfig that is named by flag or setting; raises KubecaseError."""
+    from kubecase.clusters import from_kubeconfig
+
+    path = settings.agent_runtime.kubeconfig_path
+    if path is None:
+        raise KubecaseError(
+            "no kubeconfig with a real credential is named", hint="Give one with --kubeconfig FILE."
+        )
+    return from_kubeconfig(
+        path,
+        context=context,
+        plugin_environment={
+            "PATH": settings.host.search_path or DEFAULT_PATH,
+            "HOME": str(settings.host.home or "/"),
+        },
+    )
 
 
 def extended(extra: tuple[str, ...], key: str) -> "Resources":

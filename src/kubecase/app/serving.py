@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kubecase.gateways.policy import Resources
     from kubecase.gateways.serving import Lead, RunServer
     from kubecase.gateways.serving_parts import ClusterPart, ToolPart
+    from kubecase.service.preflight import Preflight
 
 NO_LISTENERS = (
     "a container is handed no listeners: its agent is served no cluster and no tools, and holds "
@@ -91,6 +92,27 @@ def cluster_part(reached: "ClusterCollector", settings: Settings) -> "ClusterPar
             "context": reached.context,
             "cluster": reached.cluster,
         },
+    )
+
+
+def preflight_of(
+    reached: "ClusterCollector | None", settings: Settings, *, asks_agent: bool, served: bool
+) -> "Preflight | None":
+    """What asks the cluster about our credential; for agents it is refused when it can write.
+
+    The built-in investigator is no agent: it has what kubecase has read itself.
+    """
+    from kubecase.clusters.preflight import write_capable
+    from kubecase.service.preflight import Preflight
+
+    if reached is None:
+        return None
+    runtime = settings.agent_runtime
+    refuses = runtime.read_only_mode and not runtime.allow_write_capable_credential
+    return Preflight(
+        ask=lambda fault: reached.permissions(fault.resource.namespace),
+        refusal=write_capable if refuses and asks_agent else None,
+        served=served,
     )
 
 

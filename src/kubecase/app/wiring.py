@@ -34,7 +34,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-LATER = ("fallback", "allow_write_capable_credential", "read_only_mode")
+LATER = ("fallback",)
 """Keys of `agent_runtime` that are read and checked, and of which nothing makes use yet."""
 
 
@@ -211,7 +211,7 @@ def investigator(
     """
     from kubecase.app.containment import contain
     from kubecase.app.model_access import is_served, unserved
-    from kubecase.app.serving import run_server
+    from kubecase.app.serving import preflight_of, run_server
     from kubecase.core.redact import Redactor
     from kubecase.service import Investigator
     from kubecase.workspace import CleanupPolicy
@@ -220,6 +220,7 @@ def investigator(
     served = is_served(choice, settings)
     contained = contained or contain(settings, trying=choice.agent is not None, served=served)
     user = contained.user
+    server = run_server(choice, settings, contained, reached, again=again)
     return Investigator(
         agent=choice.agent,
         runtime=contained.runtime,
@@ -237,7 +238,10 @@ def investigator(
         exit_classes=settings.agent_options(choice.name).exit_classes,
         cleanup=CleanupPolicy(runtime.cleanup_policy),
         warnings=(*contained.warnings, *unserved(choice, settings)),
-        server=run_server(choice, settings, contained, reached, again=again),
+        server=server,
+        preflight=preflight_of(
+            reached, settings, asks_agent=choice.agent is not None, served=server is not None
+        ),
         agent_ids=None if user is None or user.uid == os.geteuid() else (user.uid, user.gid),
     )
 

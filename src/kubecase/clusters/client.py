@@ -1,9 +1,11 @@
 """A client that can read a cluster and cannot do anything else.
 
 Every request passes `ReadOnly`, below the HTTP library: methods other than GET, Secrets and the
-subresources that reach into a workload are refused there, whoever asks.
+subresources that reach into a workload are refused there, whoever asks. The one POST is that by
+which a credential asks what it may do itself.
 """
 
+import json
 import ssl
 from collections.abc import Mapping
 from types import TracebackType
@@ -12,9 +14,10 @@ from urllib.parse import urlsplit
 
 import anyio
 import httpx2
-from lightkube.config.client_adapter import user_auth, verify_cluster
+from lightkube.config.client_adapter import user_auth
 from lightkube.core.exceptions import ConfigError
 
+from kubecase.clusters.connection import tls_context
 from kubecase.clusters.credentials import Credentials
 from kubecase.clusters.kinds import KINDS, Kind, may_be_read, path_of
 from kubecase.clusters.plugin import PluginAuth
@@ -24,6 +27,8 @@ from kubecase.core.errors import ClusterUnavailable
 MAX_ANSWER = 8 * 1024 * 1024
 CONCURRENT = 4
 REQUEST_SECONDS = 5.0
+REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+"""Where a credential asks about itself; it changes nothing."""
 _POD = next(each for each in KINDS if each.kind == "Pod")
 
 
@@ -52,6 +57,8 @@ class ReadOnly(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Pass `request` on, or raise ApiFailure before a byte of it has left."""
         path = request.url.raw_path.decode("ascii", "replace").partition("?")[0]
+        if request.method == "POST" and path == self._prefix + REVIEW:
+            return await self._inner.handle_async_request(request)
         if request.method != "GET" or "upgrade" in request.headers:
             raise ApiFailure(f"{request.method} is refused: this client only reads")
         if not path.startswith(self._prefix) or not may_be_read(path[len(self._prefix) :]):
@@ -76,7 +83,7 @@ class ClusterClient:
         self._credentials = credentials
         self._seconds = request_seconds
         self._turns = anyio.Semaphore(CONCURRENT)
-        self._auth = _auth(credentials)
+        self._auth = auth_of(credentials)
         self._http = _http_client(credentials, self._auth, request_seconds)
 
     async def __aenter__(self) -> Self:
@@ -133,8 +140,23 @@ class ClusterClient:
         data = await self._bytes(path, query, accept="*/*")
         return decode(data[-size:])[0]
 
-    async def _json(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
-        data = await self._bytes(path, query, accept="application/json")
+    async def may(self, attributes: Mapping[str, str]) -> bool:
+        """Whether our own credential may do this; `attributes` as the API's ResourceAttributes."""
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": dict(attributes)},
+        }
+        found = await self._json(REVIEW, {}, body=json.dumps(review).encode())
+        status = found.get("status")
+        if not isinstance(status, dict) or not isinstance(status.get("allowed"), bool):
+            raise ApiFailure("the answer to a review says neither yes nor no")
+        return bool(status["allowed"])
+
+    async def _json(
+        self, path: str, query: Mapping[str, str], *, body: bytes | None = None
+    ) -> dict[str, Any]:
+        data = await self._bytes(path, query, accept="application/json", body=body)
         try:
             found = parse_json(decode(data)[0])
         except Unreadable as error:
@@ -143,8 +165,12 @@ class ClusterClient:
             raise ApiFailure("the answer is not an object")
         return found
 
-    async def _bytes(self, path: str, query: Mapping[str, str], *, accept: str) -> bytes:
+    async def _bytes(
+        self, path: str, query: Mapping[str, str], *, accept: str, body: bytes | None = None
+    ) -> bytes:
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         name = self._credentials.tls_server_name
         extensions = {"sni_hostname": name} if name else {}
         try:
@@ -152,8 +178,9 @@ class ClusterClient:
                 # The library's own limit is per read: a server that drips would hold us for ever.
                 with anyio.fail_after(self._seconds):
                     async with self._http.stream(
-                        "GET", path, params=dict(query), headers=headers, extensions=extensions
-                    ) as response:
+                        "GET" if body is None else "POST", path, params=dict(query),
+                        headers=headers, content=body, extensions=extensions,
+                    ) as response:  # fmt: skip
                         return await _body(response)
         except (TimeoutError, httpx2.TimeoutException):
             why = f"no answer within {self._seconds:g} s"
@@ -178,13 +205,14 @@ def _path(
 async def _body(response: httpx2.Response) -> bytes:
     if response.headers.get("content-encoding", "identity") != "identity":
         raise ApiFailure("the answer is encoded, which was not asked for")
-    limit = MAX_ANSWER if response.status_code == 200 else 64 * 1024
+    good = response.status_code in {200, 201}
+    limit = MAX_ANSWER if good else 64 * 1024
     data = bytearray()
     async for chunk in response.aiter_raw():
         data += chunk
         if len(data) > limit:
             break
-    if response.status_code != 200:
+    if not good:
         raise ApiFailure(_refusal(response.status_code, bytes(data)), status=response.status_code)
     if len(data) > limit:
         raise ApiFailure(f"the answer is larger than {limit} bytes")
@@ -213,15 +241,14 @@ def _unreachable(error: httpx2.TransportError) -> str:
 def _http_client(
     credentials: Credentials, auth: httpx2.Auth | None, seconds: float
 ) -> httpx2.AsyncClient:
-    config = credentials.config
     try:
-        assert config.user is not None  # noqa: S101 - every context was found to have its user
-        context = verify_cluster(config.cluster, config.user, config.abs_file, trust_env=False)
-        transport = httpx2.AsyncHTTPTransport(verify=context, proxy=credentials.proxy)
-    except (OSError, ValueError, ConfigError, TypeError) as error:
+        transport = httpx2.AsyncHTTPTransport(
+            verify=tls_context(credentials), proxy=credentials.proxy
+        )
+    except ValueError as error:
         raise ClusterUnavailable(
             f"cannot use the credentials of context {credentials.context}: {type(error).__name__}",
-            hint="Are its certificate and key files there, readable and in PEM form?",
+            hint="Is its proxy-url an address?",
         ) from error
     return httpx2.AsyncClient(
         base_url=credentials.server,
@@ -233,7 +260,8 @@ def _http_client(
     )
 
 
-def _auth(credentials: Credentials) -> httpx2.Auth | None:
+def auth_of(credentials: Credentials) -> httpx2.Auth | None:
+    """How requests are signed with it; None where a certificate does it, or nothing."""
     if credentials.plugin is not None:
         return PluginAuth(credentials.plugin, credentials.plugin_environment)
     return user_auth(credentials.config.user)

@@ -11,6 +11,7 @@ from kubecase.clusters.credentials import Credentials, from_kubeconfig
 from kubecase.clusters.trigger import trigger_about
 from kubecase.core.errors import ClusterUnavailable
 from kubecase.core.model import Collection, Fault, Gap
+from kubecase.core.permissions import Permissions
 
 SECONDS = 20.0
 
@@ -77,6 +78,20 @@ class ClusterCollector:
     def namespace(self) -> str:
         """The namespace that the kubeconfig's context names, `default` if none."""
         return self.credentials.namespace
+
+    async def permissions(self, namespace: str | None) -> Permissions:
+        """What the credential may do in `namespace`; whatever the cluster does, an answer."""
+        from kubecase.clusters.client import ClusterClient  # noqa: PLC0415
+        from kubecase.clusters.preflight import preflight  # noqa: PLC0415
+
+        at = self._clock()
+        try:
+            client = ClusterClient(self.credentials, request_seconds=self._request_seconds)
+        except ClusterUnavailable as error:
+            warning = f"not everything was validated: {error}"
+            return Permissions(cluster=self.cluster, at=at, answers={}, warnings=(warning,))
+        async with client:
+            return await preflight(client, cluster=self.cluster, namespace=namespace, at=at)
 
     async def collect(self, fault: Fault) -> Collection:
         """What the cluster says about `fault`; returns within the bound, whatever the cluster does.

@@ -43,6 +43,19 @@ class GatewayKubeconfig:
         return json.dumps(value, indent=2).encode() + b"\n"
 
 
+def refuse_existing(path: Path, *, replace: bool) -> None:
+    """Raise KubecaseError for a file that is there and not to be replaced."""
+    if not replace and (path.exists() or path.is_symlink()):
+        raise _exists(path)
+
+
+def _exists(path: Path) -> KubecaseError:
+    return KubecaseError(
+        f"there is a file {path} already",
+        hint="Choose another name with --out, or replace it with --force.",
+    )
+
+
 def write_private(path: Path, data: bytes, *, replace: bool) -> None:
     """Write `data` to `path`, 0600, whole or not at all; raises KubecaseError.
 
@@ -60,10 +73,7 @@ def write_private(path: Path, data: bytes, *, replace: bool) -> None:
             temporary.unlink()
     except FileExistsError:
         temporary.unlink(missing_ok=True)
-        raise KubecaseError(
-            f"there is a file {path} already",
-            hint="Choose another name with --out, or replace it with --force.",
-        ) from None
+        raise _exists(path) from None
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise KubecaseError(

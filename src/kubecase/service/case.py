@@ -1,8 +1,9 @@
 """What is known so far about one attempt while it is being worked."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kubecase.core.errors import KubecaseError
 from kubecase.core.model import (
@@ -28,6 +29,10 @@ AGENT_LOG = "output/agent.log"
 REPORT = "output/investigation.md"
 AGENT_JSON = "output/report.json"
 RESERVE = "output/.reserve"
+RESERVE_BYTES = 512 * 1024
+NOT_FOUND = (126, 127)
+"""What a shell says of a program that it cannot find, or may not run."""
+
 HOME = ".home"
 TMP = ".tmp"
 
@@ -58,6 +63,7 @@ class Case:
     error_told: bool = False
     retry: bool = False
     access: "RunAccess | None" = None
+    permissions: Mapping[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
 
     @property

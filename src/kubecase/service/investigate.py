@@ -33,8 +33,10 @@ from kubecase.service import builtin
 from kubecase.service.case import (
     AGENT_LOG,
     HOME,
+    NOT_FOUND,
     REPORT,
     RESERVE,
+    RESERVE_BYTES,
     TMP,
     Case,
     ended_by,
@@ -46,16 +48,13 @@ from kubecase.service.case_files import WorkspaceFiles
 from kubecase.service.conclude import Concluded, Conclusion, take_report
 from kubecase.service.groups import unwrapped
 from kubecase.service.known import saved_findings, tell_facts
+from kubecase.service.preflight import Preflight
 from kubecase.service.watch import Requested, Watch, mirrored, report_size
 from kubecase.store import Attempt, CancelRequested, Store, Story
 from kubecase.workspace import CleanupPolicy, SkillChoice, Workspace, copy_skills, hand_over
 
 if TYPE_CHECKING:  # they bring the web server along, which most runs do without
     from kubecase.gateways.serving import RunAccess, RunServer
-
-RESERVE_BYTES = 512 * 1024
-NOT_FOUND = (126, 127)
-"""What a shell says of a program that it cannot find, or may not run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +85,7 @@ class Investigator:
     warnings: Sequence[str] = field(default=())
     agent_ids: tuple[int, int] | None = None
     server: "RunServer | None" = None
+    preflight: Preflight | None = None
 
     @property
     def agent_name(self) -> str:
@@ -225,6 +225,8 @@ class Investigator:
         case.stage = "skills"
         if self.skills is not None:
             case.skills = copy_skills(workspace, self.skills)
+        if self.preflight is not None:
+            await self.preflight.check(case)
         case.stage = "context"
         collection = await self._collect(incident, stop)
         case.collection = collection
@@ -240,7 +242,7 @@ class Investigator:
             path=self.path,
             deadline=self.clock() + timedelta(seconds=self.limits.wall_clock),
             agent_name=self.agent_name,
-            permissions=None,
+            permissions=case.permissions,
             skills=[skill.name for skill in case.skills],
             redactor=self.redactor,
         )

@@ -40,6 +40,9 @@ class Facts:
     kubeconfig: Path | None = None
     "Kubeconfig of the cluster to read facts from, with GET requests only."
 
+    allow_write_capable: Annotated[bool, Parameter(negative="")] = False
+    "Accept a credential that can write; the gateway lets the agent only read with it."
+
     def jobs(self, target: str, loaded: "Loaded") -> "Sequence[Job]":
         """What is to be done about `target`."""
         from kubecase.app.session import jobs_for
@@ -104,6 +107,7 @@ def investigate(
         agent_runtime__agent=agent,
         agent_runtime__max_duration_minutes=timeout,
         agent_runtime__kubeconfig_path=facts.kubeconfig,
+        agent_runtime__allow_write_capable_credential=facts.allow_write_capable or None,
     )
     jobs = facts.jobs(target, loaded)
     return _work(loaded, jobs, metrics_port=metrics_port, json=json, quiet=quiet)
@@ -118,6 +122,7 @@ def retry(
     cluster: str | None = None,
     kubeconfig: Path | None = None,
     recording: Path | None = None,
+    allow_write_capable: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
     quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
     shared: Shared = DEFAULT,
@@ -140,6 +145,8 @@ def retry(
         Kubeconfig of the cluster to read facts from, with GET requests only.
     recording
         Folder or file of recorded objects, events and logs to take the facts from.
+    allow_write_capable
+        Accept a credential that can write; the gateway lets the agent only read with it.
     json
         Print the AgentResult as JSON on standard output.
     quiet
@@ -149,6 +156,7 @@ def retry(
         agent_runtime__agent=agent,
         agent_runtime__max_duration_minutes=timeout,
         agent_runtime__kubeconfig_path=kubeconfig,
+        agent_runtime__allow_write_capable_credential=allow_write_capable or None,
     )
     return _work(
         loaded, [_another(incident, loaded, cluster, kubeconfig, recording)],

@@ -192,7 +192,8 @@ class AgentRuntimeSection(Section):
         ["builtin"], "Agents that are asked in turn when the chosen one has failed."
     )
     allow_write_capable_credential: Boolean = option(
-        False, "Whether a cluster credential that may change things is accepted, with a warning.",
+        False,
+        "Whether agents may be asked with a cluster credential that can write; they read only.",
         "AGENT_RUNTIME_ALLOW_WRITE_CAPABLE",
     )  # fmt: skip
     skills_source: FilePath | None = option(
@@ -206,7 +207,9 @@ class AgentRuntimeSection(Section):
         example="[{name: kubernetes-triage, enabled: true}]",
     )
     read_only_mode: Boolean = option(
-        True, "Whether agents are told, and held, to change nothing.", "AGENT_RUNTIME_READ_ONLY"
+        True,
+        "Whether a cluster credential that can write is refused where an agent is asked.",
+        "AGENT_RUNTIME_READ_ONLY",
     )
     allowed_tools: Texts | None = option(
         None, "Tool rules in the words of the agent's CLI. Unset means those of its adapter.",
