@@ -77,7 +77,7 @@ SHORT = [
     "-Aw",
     "-ojson",
 ]
-NEVERS = [f"--{name}" if len(name) > 1 else f"-{name}" for name in NEVER]
+REFUSED = [f"--{name}" if len(name) > 1 else f"-{name}" for name in NEVER]
 OTHERS = [
     "pods", "secrets", "secret/db", "pod/api-0", "Secrets", "secrets.v1.", "pods,secrets", "api-0",
     "all", "nodes", "delete", "exec", "--", "-", "json", "yaml", "jsonpath={.x}", "shop", "1",
@@ -85,8 +85,8 @@ OTHERS = [
 ]  # fmt: skip
 WORDS = st.one_of(
     st.sampled_from(VERBS), st.sampled_from(FLAG_WORDS), st.sampled_from(SHORT),
-    st.sampled_from(NEVERS), st.sampled_from(OTHERS),
-    st.builds("{}={}".format, st.sampled_from(FLAG_WORDS + NEVERS), st.sampled_from(OTHERS)),
+    st.sampled_from(REFUSED), st.sampled_from(OTHERS),
+    st.builds("{}={}".format, st.sampled_from(FLAG_WORDS + REFUSED), st.sampled_from(OTHERS)),
     st.text(max_size=12),
 )  # fmt: skip
 
