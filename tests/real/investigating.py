@@ -7,9 +7,11 @@ namespace, runs `kubecase investigate --agent claude`, and prints what happened 
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from inside import TURNS, raise_loopback
 
+from fakes.kube_api import FakeCluster, recorded
 from fakes.model_server import ModelServer
 
 
@@ -25,7 +28,15 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     """One investigation of `task["fault"]` in the home `task["root"]`."""
     kubecase = Path(sys.executable).with_name("kubecase")
     kept = {k: v for k, v in os.environ.items() if k.startswith(("COVERAGE", "COV_"))}
-    with ModelServer([TURNS[kind](*arguments) for kind, *arguments in task["script"]]) as server:
+    turns = [TURNS[kind](*arguments) for kind, *arguments in task["script"]]
+    with ExitStack() as stack:
+        server = stack.enter_context(ModelServer(turns))
+        words = [task["fault"]]
+        cluster = FakeCluster(recorded("crashloop"), token=task.get("cluster"))
+        if task.get("cluster"):
+            stack.enter_context(cluster)
+            real = cluster.kubeconfig(Path(task["root"]) / "real.kubeconfig")
+            words += ["--kubeconfig", str(real)]
         env = {
             **kept,
             "PATH": "/usr/bin:/bin",
@@ -43,10 +54,15 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             )  # fmt: skip
 
-        process = start("investigate", task["fault"], "--agent", "claude", "--json")
+        process = start("investigate", *words, "--agent", "claude", "--json")
         if task.get("kill"):
             while not server.requests:
                 time.sleep(0.01)
+        if slow := task.get("kill_in_tool_call"):
+            cluster.hang(slow)
+            while not any(re.search(slow, path) for path in cluster.paths):
+                time.sleep(0.01)
+        if task.get("kill") or task.get("kill_in_tool_call"):
             process.kill()
             process.communicate()
             process = start("recover", "--json")
@@ -57,6 +73,8 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         "stderr": stderr.decode("utf-8", "replace"),
         "requests": [dataclasses.asdict(request) for request in server.requests],
         "others": server.others,
+        "reached": cluster.reached,
+        "asked": [f"{method} {path}" for method, path in cluster.requests],
     }
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from test_claude import HERE, KEY, PROGRAM, UNSHARE, WHY_NOT
 
+from fakes.kubectls import WHY_NOT as WHY_NO_KUBECTL
+from fakes.kubectls import kubectls
 from kubecase.app.recordings import recording_named
 from kubecase.gateways import audit
 
@@ -17,6 +19,7 @@ pytestmark = [
     pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT)),
 ]
 
+CREDENTIAL = "real-credential-of-the-cluster-0123456789"
 REPORT = "# Kubernetes Incident Triage Report\n\n" + "The table orders_v2 is missing. " * 10
 
 
@@ -156,3 +159,82 @@ def test_without_the_gateway_the_network_stays_open_and_that_is_said(tmp_path: P
     assert result["status"] == "success"
     assert any("model_gateway is off" in note for note in machine["notes"])
     assert any("network" in note for note in machine["run"]["isolation_notes"])
+
+
+KUBECTL = "mcp__k8s__kubectl_read"
+MACHINE = {
+    "summary": "The table orders_v2 is missing, so the container exits. Run the migrations.",
+    "hypotheses": [{
+        "category": "app.crash", "root_cause": "the relation orders_v2 does not exist",
+        "culprit": {"kind": "Deployment", "namespace": "shop", "name": "crashloop"},
+        "confidence": 0.9, "next_steps": [],
+        "evidence": [
+            {"source": "event:BackOff", "quote": "Back-off restarting failed container"},
+            {"source": "event:Failed", "quote": "a quote that nobody ever said"},
+        ],
+    }],
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not kubectls(), reason=WHY_NO_KUBECTL)
+@pytest.mark.parametrize("layer", ["bwrap", "landlock", "process"])
+def test_the_cluster_is_read_through_our_one_tool(tmp_path: Path, layer: str) -> None:
+    """Without a shell the CLI reads the cluster and leaves its report by our tools; Secrets and
+    writes are refused, the real credential is nowhere, and every call is on record.
+    """
+    report = {"markdown": REPORT, "report_json": json.dumps(MACHINE)}
+
+    ran = investigate(
+        tmp_path,
+        ["tool", KUBECTL, {"command": "kubectl get events -n shop -o json"}],
+        ["tool", KUBECTL, {"command": "kubectl get secrets -n shop"}],
+        ["tool", KUBECTL, {"command": "kubectl delete pod x -n shop"}],
+        ["tool", "mcp__k8s__write_report", report],
+        ["text", "The report is written."],
+        cluster=CREDENTIAL,
+        env={"AGENT_RUNTIME_ISOLATION": layer},
+    )
+
+    assert ran["code"] == 0, ran["stderr"]
+    result = json.loads(ran["stdout"])
+    assert (result["status"], machine_of(result)["run"]["isolation"]) == ("success", layer)
+    said = " ".join(request["body"] for request in ran["requests"])
+    assert "Back-off restarting failed container" in said
+    assert "Secrets are not readable in any form" in said
+    assert "this access only reads" in said
+    assert (Path(result["workspace_dir"]) / "output/investigation.md").read_text() == REPORT
+    assert ran["reached"] == []
+    lines = list(audit.read_lines(record_of(tmp_path, result)))
+    calls = [(line["tool"], line["decision"]) for line in lines if line["kind"] == "tool"]
+    assert calls == [
+        ("kubectl_read", "allowed"), ("kubectl_read", "refused"), ("kubectl_read", "refused"),
+        ("write_report", "allowed"),
+    ]  # fmt: skip
+    assert {line["caller"] for line in lines if line["kind"] == "cluster"} == {"kubectl_read"}
+    assert audit.verify(record_of(tmp_path, result)).holds
+    for path in (tmp_path / ".local").rglob("*"):
+        assert not path.is_file() or CREDENTIAL.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.skipif(not kubectls(), reason=WHY_NO_KUBECTL)
+def test_a_gateway_that_dies_in_a_tool_call_is_followed_by_another(tmp_path: Path) -> None:
+    """Killed in mid tool call, kubecase is followed by another: the surviving agent's next call is
+    answered, counts and record go on, and the record holds.
+    """
+    ran = investigate(
+        tmp_path,
+        ["tool", KUBECTL, {"command": "kubectl get persistentvolumeclaims -n shop"}],
+        ["tool", KUBECTL, {"command": "kubectl get events -n shop -o json"}],
+        ["text", REPORT],
+        cluster=CREDENTIAL,
+        kill_in_tool_call="persistentvolumeclaims",
+        env={"AGENT_RUNTIME_WHEN_SUPERVISOR_DIES": "survive"},
+    )
+
+    (recovered,) = json.loads(ran["stdout"])
+    assert recovered["result"]["status"] == "success", ran["stderr"]
+    assert "Back-off restarting failed container" in ran["requests"][-1]["body"]
+    record = record_of(tmp_path, recovered["result"])
+    lines = list(audit.read_lines(record))
+    assert [line for line in lines if line["kind"] == "tool"]
+    assert audit.verify(record).holds
