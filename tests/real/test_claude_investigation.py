@@ -84,6 +84,10 @@ def machine_of(result: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def report_of(result: dict[str, Any]) -> str:
+    return Path(result["reports"]["md"]).read_text()
+
+
 def record_of(root: Path, result: dict[str, Any]) -> Path:
     key = f"{result['incident_id']}-{result['attempt']}"
     return root / ".local/share/kubecase/audit" / f"{key}.jsonl"
@@ -203,6 +207,9 @@ def test_the_cluster_is_read_through_our_one_tool(tmp_path: Path, layer: str) ->
     assert "Secrets are not readable in any form" in said
     assert "this access only reads" in said
     assert (Path(result["workspace_dir"]) / "output/investigation.md").read_text() == REPORT
+    (cause,) = machine_of(result)["report"]["hypotheses"]
+    assert [each["verified"] for each in cause["evidence"]] == [True, False]
+    assert "1 of 2 quotes of the agent stand in no recorded answer" in report_of(result)
     assert ran["reached"] == []
     lines = list(audit.read_lines(record_of(tmp_path, result)))
     calls = [(line["tool"], line["decision"]) for line in lines if line["kind"] == "tool"]

@@ -92,7 +92,9 @@ def _print_hypothesis(out: "Console", number: int, each: Mapping[str, Any]) -> N
     out.print(f"   {escape(printable(each['root_cause']))}")
     for evidence in each["evidence"][:4]:
         quote = printable(evidence["quote"]).replace("\n", " ")[:200]
-        out.print(f"   [dim]“{escape(quote)}”  {escape(printable(evidence['source']))}[/]")
+        mark = "  [yellow]not verified[/]" if evidence.get("verified") is False else ""
+        source = escape(printable(evidence["source"]))
+        out.print(f"   [dim]“{escape(quote)}”  {source}[/]{mark}")
     for step in each["next_steps"][:2]:
         out.print(f"   [green]$[/] {escape(printable(step))}")
 

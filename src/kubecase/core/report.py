@@ -33,11 +33,13 @@ class Evidence:
     """A verbatim quote and where it stands.
 
     `source` is `log:<namespace/pod/container[/previous]>`, `event:<reason>`, `alert`, or
-    `object:<Kind>/<namespace>/<name>`.
+    `object:<Kind>/<namespace>/<name>`. `verified` says whether the quote stands in what was really
+    answered; None where that was not looked at.
     """
 
     source: str
     quote: str
+    verified: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +81,17 @@ def report_as_json(report: Report) -> dict[str, Any]:
                     "name": each.culprit.name,
                 },
                 "confidence": round(each.confidence, 3),
-                "evidence": [{"source": e.source, "quote": e.quote} for e in each.evidence],
+                "evidence": [_evidence_as_json(e) for e in each.evidence],
                 "next_steps": list(each.next_steps),
             }
             for each in report.hypotheses
         ],
     }  # fmt: skip
+
+
+def _evidence_as_json(each: Evidence) -> dict[str, Any]:
+    told: dict[str, Any] = {"source": each.source, "quote": each.quote}
+    return told if each.verified is None else {**told, "verified": each.verified}
 
 
 def report_from_json(value: Any) -> tuple[Report | None, tuple[str, ...]]:

@@ -74,9 +74,12 @@ class RunServer:
         cluster: str,
         stop: Stop,
         files: CaseFiles | None,
+        context: Mapping[str, bytes] | None = None,
         again: bool = False,
     ) -> AsyncIterator["RunAccess"]:
         """The access of the run called `run`, until the block is left.
+
+        `context` are the files that the agent is given: the first entries of the record.
 
         With `again` the run goes on that another process has begun, with the same credentials and
         counts. Raises StoreUnavailable when the record cannot be kept.
@@ -86,6 +89,7 @@ class RunServer:
             audit = AuditLog.open(path, self.answers)
             identity = Identity.kept(self.records.parent)
             earlier = ClusterRecord.of(path) if again else ClusterRecord()
+            _record_given(audit, context or {})
         access = RunAccess(
             agent=agent, stop=_Either(stop), state=self.records / f"{run}.served.json"
         )
@@ -278,6 +282,11 @@ class _Either:
         if not self.is_set():
             self.ours = True
             self._event.set()
+
+
+def _record_given(audit: AuditLog, context: Mapping[str, bytes]) -> None:
+    for name, content in sorted(context.items()):
+        audit.record("given", file=name, bytes=len(content), answer=audit.keep(content))
 
 
 @contextmanager

@@ -64,6 +64,7 @@ class Case:
     retry: bool = False
     access: "RunAccess | None" = None
     permissions: Mapping[str, Any] | None = None
+    context: Mapping[str, bytes] | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -117,3 +118,12 @@ def lost(error: str) -> Ended:
 
 def _failed(reason: Reason, error: str) -> Ended:
     return Ended(status=Status.FAILED, reason=reason, error=error)
+
+
+def note_missing_program(case: Case, exit: Exit) -> None:
+    """Say what an exit code of a shell probably means in a sandbox."""
+    if exit.code in NOT_FOUND and case.attempt.isolation not in (None, "process"):
+        case.notes.append(
+            f"exit code {exit.code}: perhaps a program that the agent calls is not let into "
+            f"isolation {case.attempt.isolation}; agent_runtime.read_only_paths lets more in"
+        )

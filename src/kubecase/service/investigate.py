@@ -33,7 +33,6 @@ from kubecase.service import builtin
 from kubecase.service.case import (
     AGENT_LOG,
     HOME,
-    NOT_FOUND,
     REPORT,
     RESERVE,
     RESERVE_BYTES,
@@ -41,11 +40,13 @@ from kubecase.service.case import (
     Case,
     ended_by,
     lost,
+    note_missing_program,
     stopped,
     tell_error,
 )
 from kubecase.service.case_files import WorkspaceFiles
 from kubecase.service.conclude import Concluded, Conclusion, take_report
+from kubecase.service.evidence import check_evidence
 from kubecase.service.groups import unwrapped
 from kubecase.service.known import saved_findings, tell_facts
 from kubecase.service.preflight import Preflight
@@ -247,6 +248,7 @@ class Investigator:
             redactor=self.redactor,
         )
         workspace.write(briefing.files)
+        case.context = briefing.files
         return workspace, briefing
 
     async def _collect(self, incident: Incident, stop: Stop) -> Collection:
@@ -301,8 +303,9 @@ class Investigator:
         files = WorkspaceFiles(workspace=case.workspace) if case.workspace else None
         cluster = case.incident.fault.cluster
         async with self.server.open(
-            agent, run=case.attempt.key, cluster=cluster, stop=stop, files=files, again=again
-        ) as access:
+            agent, run=case.attempt.key, cluster=cluster, stop=stop, files=files, again=again,
+            context=None if again else case.context,
+        ) as access:  # fmt: skip
             case.access = access
             yield access
 
@@ -340,13 +343,10 @@ class Investigator:
         )
 
     def _judge(self, agent: Agent, case: Case, workspace: Workspace, exit: Exit) -> Ended:
-        if exit.code in NOT_FOUND and case.attempt.isolation not in (None, "process"):
-            case.notes.append(
-                f"exit code {exit.code}: perhaps a program that the agent calls is not let into "
-                f"isolation {case.attempt.isolation}; agent_runtime.read_only_paths lets more in"
-            )
+        note_missing_program(case, exit)
         case.verdict = agent.verdict(self.runtime.lines(case.run_dir), exit)
         report_bytes = take_report(case, workspace)
+        check_evidence(case, self.data)
         if case.access is not None:
             case.verdict = case.access.corrected(case.verdict)
             if case.access.ended_run and exit.cause is Cause.STOP_REQUESTED:

@@ -85,7 +85,8 @@ def _hypothesis(hypothesis: Mapping[str, Any]) -> Iterator[str]:
     if hypothesis["culprit"]:
         yield f"- Culprit: {code(culprit_words(hypothesis['culprit']))}"
     for evidence in hypothesis["evidence"]:
-        yield f"- Evidence, {inert(evidence['source'])}: {code(evidence['quote'])}"
+        mark = " (not verified)" if evidence.get("verified") is False else ""
+        yield f"- Evidence{mark}, {inert(evidence['source'])}: {code(evidence['quote'])}"
     yield ""
     if hypothesis["next_steps"]:
         yield "Next steps, for a human:\n"
