@@ -99,13 +99,9 @@ class RunServer:
         )
         try:
             async with anyio.create_task_group() as group:
-                clusters = self.clusters
-                if again:
-                    clusters = self._go_on(access)
-                else:
+                clusters = self._go_on(access) if again else self.clusters
+                if not again:
                     self._prepare(access, agent, identity)
-                    with _told(self.records):
-                        access.save()
                 parts = {"model": self.models, "cluster": clusters, "tools": self.tools}
 
                 def start(listeners: dict[str, socket.socket]) -> None:
@@ -150,6 +146,8 @@ class RunServer:
                 namespace=self.clusters.credentials.namespace,
             ).as_bytes()
         access.agent = self.dress(agent, lead)
+        with _told(self.records):
+            access.save()
 
     def _go_on(self, access: "RunAccess") -> ClusterPart | None:
         """Take up what the process before put down."""
