@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from kubecase.core.redact_pairs import pairs
 from kubecase.core.secret_words import Kind, is_harmless, kind_of, looks_random
 
 MARKER = "[redacted]"
@@ -137,7 +138,7 @@ class Redactor:
             if found := text.count(secret):
                 total += found
                 text = text.replace(secret, MARKER)
-        for step in (_private_keys, _groups, _names):
+        for step in (_private_keys, _groups, _pairs, _names):
             text, count = step(text)
             total += count
         return text, total
@@ -215,6 +216,10 @@ _ACCEPT: Mapping[re.Pattern[str], Callable[[str], bool]] = {
 }
 
 
+def _pairs(text: str) -> tuple[str, int]:
+    return pairs(text, MARKER)
+
+
 def _hints(text: str) -> bool:
     """Whether any name in `text` could be that of a secret: cheap, and mostly the answer is no."""
     lowered = text.lower()
@@ -260,7 +265,9 @@ def _secret_after(text: str, head: re.Match[str], kind: Kind) -> tuple[int, int]
     if head["op"] == ":" and not head["quote"] and not bare["scheme"]:
         # Prose ("invalid token: please log in again") or YAML ("token: 3fa9c1")?
         alone = _ENDS_LINE.match(text, bare.end()) is not None
-        if not alone and not looks_random(bare["value"]):
+        # Go prints {User:bob Password:hunter2 Port:1}: no blank after the colon, and no prose.
+        tight = head["sep"].endswith(":") and any(c.isdigit() for c in bare["value"])
+        if not alone and not tight and not looks_random(bare["value"]):
             return None
     return bare.span("value")
 

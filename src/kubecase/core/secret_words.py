@@ -36,7 +36,8 @@ _LAST: Mapping[str, Kind] = {
 _BEFORE_KEY: Mapping[str, Kind] = {
     "api": Kind.TOKEN, "access": Kind.TOKEN, "private": Kind.TOKEN, "signing": Kind.TOKEN,
     "encryption": Kind.TOKEN, "account": Kind.TOKEN, "master": Kind.TOKEN, "auth": Kind.TOKEN,
-    "shared": Kind.TOKEN, "storage": Kind.TOKEN, "session": Kind.TOKEN, "unseal": Kind.TOKEN,
+    "client": Kind.RANDOM_ONLY, "shared": Kind.TOKEN, "storage": Kind.TOKEN,
+    "session": Kind.TOKEN, "unseal": Kind.TOKEN,
     "secret": Kind.NOT_A_NAME, "license": Kind.RANDOM_ONLY, "ssh": Kind.RANDOM_ONLY,
     "tls": Kind.RANDOM_ONLY, "ingestion": Kind.RANDOM_ONLY, "app": Kind.RANDOM_ONLY,
     "subscription": Kind.RANDOM_ONLY, "instrumentation": Kind.RANDOM_ONLY,
@@ -69,6 +70,8 @@ def kind_of(name: str) -> Kind:
     if name.upper() in {"PWD", "OLDPWD"} and name != "pwd":
         return Kind.NONE
     words = [w.lower() for w in _SPLIT.split(_CAMEL.sub("_", name)) if w]
+    if words[-2:] == ["key", "data"]:
+        words.pop()
     while len(words) > 1 and (words[-1] in _TAIL or _DIGITS.fullmatch(words[-1])):
         words.pop()
     if not words:

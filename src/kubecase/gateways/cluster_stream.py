@@ -16,6 +16,7 @@ from kubecase.gateways.cluster_call import ClusterLimits, KubeCall
 from kubecase.gateways.cluster_upstream import ClusterUpstream, Unanswered
 from kubecase.gateways.policy import Allowed, Answer
 
+OFFLOADED = 16 * 1024
 LOG_SECONDS = 120.0
 """How long a log may take that is not followed."""
 
@@ -26,6 +27,13 @@ class _Lines(Protocol):
     def lines(self, chunk: bytes) -> bytes: ...
 
     def end(self) -> bytes: ...
+
+
+async def _shown(lines: _Lines, data: bytes) -> bytes:
+    """What the lines in `data` become; much of it in a thread, so that nobody else waits."""
+    if len(data) < OFFLOADED:
+        return lines.lines(data)
+    return await asyncio.to_thread(lines.lines, data)
 
 
 @dataclass(kw_only=True)
@@ -79,7 +87,7 @@ class StreamedAnswer:
         try:
             async with asyncio.timeout(self.seconds):
                 while data := await self.upstream.more(response, wait=self.seconds):
-                    await self._give(answer, lines.lines(data))
+                    await self._give(answer, await _shown(lines, data))
             await self._give(answer, lines.end())
         except TimeoutError:
             self.call.says = f"ended after {self.seconds:g} s"
