@@ -5,6 +5,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-for name in ("help", "overhead", "layers", "flood", "hostile", "rounds", "model", "retention"):
+NAMES = ("help", "overhead", "layers", "flood", "hostile", "rounds", "model", "cluster",
+         "redaction", "retention")  # fmt: skip
+
+for name in NAMES:
     print(f"\n== {name}", flush=True)
     runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
