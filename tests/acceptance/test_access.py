@@ -158,7 +158,7 @@ def investigated(
     return kubecase(
         home, "investigate", f"pod/{pod}", "-n", "shop", "--kubeconfig", str(real), *agent,
         "--json", *words,
-        AGENT_RUNTIME_COMMAND=f"/usr/bin/env python3 {program}",
+        AGENT_RUNTIME_COMMAND=f"/usr/bin/python3 {program}",
         KUBECASE_AGENT_RUNTIME__READ_ONLY_PATHS=str(program), **variables,
     )  # fmt: skip
 
