@@ -96,10 +96,10 @@ def test_a_key_is_never_printed(home: Home) -> None:
 
 def test_a_setting_without_effect_is_said_aloud(home: Home) -> None:
     """What is configured and does nothing in this version is warned about, not passed over."""
-    done = home.run("demo", env={"AGENT_RUNTIME_READ_ONLY": "true"})
+    done = home.run("demo", env={"KUBECASE_AGENT_RUNTIME__FALLBACK": "builtin"})
 
     assert done.returncode == 0
-    assert "agent_runtime.read_only_mode" in done.stderr.decode()
+    assert "agent_runtime.fallback" in done.stderr.decode()
     assert "no effect" in done.stderr.decode()
 
 

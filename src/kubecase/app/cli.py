@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "Cluster access": (
         ("gateway", "gateway:gateway", "a read-only, redacted, recorded kubeconfig for anybody"),
+        ("mcp", "mcp:mcp", "the read-only kubectl tool for any agent, over stdio"),
         ("rbac", "access:rbac", "manifests of a ServiceAccount that only reads"),
         ("kubeconfig", "access:kubeconfig", "a read-only kubeconfig from that ServiceAccount"),
     ),

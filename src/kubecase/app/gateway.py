@@ -64,29 +64,41 @@ def order_from(
 
     Raises KubecaseError with what is wrong and how to put it right.
     """
-    from kubecase.gateways.cluster_call import ClusterLimits
     from kubecase.gateways.kubeconfig import refuse_existing
-    from kubecase.gateways.standalone import Standalone
 
-    credentials = credentials_from(settings, context)
     real = settings.agent_runtime.kubeconfig_path
     refuse_existing(out, replace=force and not (real and out.exists() and out.samefile(real)))
     host, port = _address(listen)
-    data, counts = settings.store.data_dir, Counts()
-    unlimited = 2**62
-    gateway = Standalone(
-        credentials=credentials,
-        resources=extended(extra, "--extra-resources"),
-        redactor=Redactor(settings.secrets),
-        limits=ClusterLimits(requests=unlimited, total_bytes=unlimited, denials=100_000),
-        record=data / "audit" / f"gateway-{now().strftime('%Y%m%dT%H%M%S.%fZ')}.jsonl",
-        answers=data / "answers",
-        counted=counts.hear,
-    )
+    counts = Counts()
+    gateway = standalone(settings, context=context, extra=extra, counted=counts.hear)
+    credentials = gateway.credentials
     return GatewayOrder(
         gateway=gateway, host=host, port=port, out=out, replace=force, seconds=_seconds(until),
         cluster=credentials.context, notes=credentials.notes, counts=counts,
     )  # fmt: skip
+
+
+def standalone(
+    settings: Settings, *, context: str | None, extra: tuple[str, ...],
+    counted: "Callable[[ClusterRecord], None]", name: str = "gateway",
+) -> "Standalone":  # fmt: skip
+    """A gateway to the cluster that the settings name, with a record of its own that begins with
+    `name`. Raises KubecaseError.
+    """
+    from kubecase.gateways.cluster_call import ClusterLimits
+    from kubecase.gateways.standalone import Standalone
+
+    credentials = credentials_from(settings, context)
+    data, unlimited = settings.store.data_dir, 2**62
+    return Standalone(
+        credentials=credentials,
+        resources=extended(extra, "--extra-resources"),
+        redactor=Redactor((*settings.secrets, *credentials.secrets)),
+        limits=ClusterLimits(requests=unlimited, total_bytes=unlimited, denials=100_000),
+        record=data / "audit" / f"{name}-{now().strftime('%Y%m%dT%H%M%S.%fZ')}.jsonl",
+        answers=data / "answers",
+        counted=counted,
+    )
 
 
 def credentials_from(settings: Settings, context: str | None) -> "Credentials":
@@ -151,12 +163,12 @@ async def serve(order: GatewayOrder, tell: Callable[[str], None]) -> None:
         tell(f"note: {note}")
     stop = anyio.Event()
     async with (
-        order.gateway.serving(order.host, order.port) as config,
+        order.gateway.serving(order.host, order.port) as opened,
         stopped_by_signals(stop, Silence(), 0),
     ):
-        write_private(order.out, config.as_bytes(), replace=order.replace)
+        write_private(order.out, opened.config.as_bytes(), replace=order.replace)
         try:
-            tell(f"serving {order.cluster} read-only at {config.server}")
+            tell(f"serving {order.cluster} read-only at {opened.config.server}")
             tell(f"use it with: kubectl --kubeconfig {order.out} get pods")
             tell(f"on record in {order.gateway.record}; Ctrl-C ends it")
             with anyio.move_on_after(order.seconds):

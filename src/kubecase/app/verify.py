@@ -37,14 +37,30 @@ async def verify_incident(store: Store, settings: Settings, name: str) -> list[L
     return looked
 
 
+def verify_file(path: Path) -> list[Looked]:
+    """A record by itself, and the answers that are kept beside its directory.
+
+    Raises KubecaseError where there is no such file.
+    """
+    if not path.is_file():
+        raise KubecaseError(
+            f"there is no record {path}", hint="`kubecase gateway` says where its record lies."
+        )
+    return list(_lines_and_answers("record", path, path.absolute().parent.parent / "answers"))
+
+
 def _record(data: Path, investigation: Investigation) -> Iterator[Looked]:
     what = f"attempt {investigation.attempt}: record"
     path = data / "audit" / f"{investigation.key}.jsonl"
-    try:
-        found = audit.verify(path)
-    except FileNotFoundError:
+    if not path.exists():
         yield Looked(what=what, holds=None, says="nothing was served to this attempt")
         return
+    yield from _lines_and_answers(what, path, data / "answers")
+
+
+def _lines_and_answers(what: str, path: Path, answers: Path) -> Iterator[Looked]:
+    try:
+        found = audit.verify(path)
     except OSError as error:
         yield Looked(what=what, holds=False, says=f"{path}: {error.strerror}")
         return
@@ -53,8 +69,8 @@ def _record(data: Path, investigation: Investigation) -> Iterator[Looked]:
         return
     yield Looked(what=what, holds=True, says=f"{found.lines} lines, head {found.head[:16]}")
     for digest in sorted(found.digests):
-        kept = data / "answers" / digest
-        if kept.exists() and audit.read_answer(data / "answers", digest) is None:
+        kept = answers / digest
+        if kept.exists() and audit.read_answer(answers, digest) is None:
             yield Looked(what=f"answer {digest[:16]}", holds=False, says=f"{kept} was changed")
 
 

@@ -20,6 +20,14 @@ from kubecase.gateways.policy import Resources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A gateway that is being served: the kubeconfig that leads there, and its record."""
+
+    config: GatewayKubeconfig
+    audit: AuditLog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standalone:
     """What such a gateway needs. `record` is the file of its record, `answers` where answers are
     kept; `counted` is told after each request.
@@ -34,8 +42,8 @@ class Standalone:
     counted: Callable[[ClusterRecord], None]
 
     @asynccontextmanager
-    async def serving(self, host: str, port: int) -> AsyncIterator[GatewayKubeconfig]:
-        """Serve on this address until the block is left; gives the kubeconfig that leads there.
+    async def serving(self, host: str, port: int) -> AsyncIterator[Opened]:
+        """Serve on this address until the block is left.
 
         Raises KubecaseError for an address that cannot be listened on, ClusterUnavailable for a
         credential that cannot be used, OSError where no record can be kept.
@@ -60,12 +68,13 @@ class Standalone:
                     tls=identity.server_context(),
                 )
                 async with gateway.serving([door]):
-                    yield GatewayKubeconfig(
+                    config = GatewayKubeconfig(
                         server=f"https://{_in_url(host)}:{bound}",
                         authority=identity.authority,
                         token=token.text,
                         namespace=self.credentials.namespace,
                     )
+                    yield Opened(config=config, audit=audit)
         finally:
             listener.close()
             audit.close()

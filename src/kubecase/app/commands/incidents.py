@@ -6,6 +6,7 @@ Those that only read adopt nothing: an investigation whose kubecase was killed i
 import json as jsonlib
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from cyclopts import Parameter
@@ -163,13 +164,17 @@ def verify(incident: str, /, *, json: Json = False, shared: Shared = DEFAULT) ->
     Parameters
     ----------
     incident
-        Its id, a unique beginning of four characters or more, or @last.
+        Its id, a unique beginning of four characters or more, or @last; or the file of a record,
+        such as `kubecase gateway` names.
     json
         Print what was looked at as a JSON array.
     """
-    from kubecase.app.verify import verify_incident
+    from kubecase.app.verify import verify_file, verify_incident
 
-    looked = _with_store(shared, lambda store, all_: verify_incident(store, all_, incident))
+    if incident.endswith(".jsonl"):
+        looked = verify_file(Path(incident))
+    else:
+        looked = _with_store(shared, lambda store, all_: verify_incident(store, all_, incident))
     if json:
         print(jsonlib.dumps([each.as_json() for each in looked], indent=2))
     else:
