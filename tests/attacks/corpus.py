@@ -6,13 +6,22 @@ runs all of it through a gateway before a real cluster, prints what came of each
 if one came out otherwise than written. It only reads, whatever the gateway lets pass: see rbac.md.
 """
 
+import argparse
 import json
+import sys
+import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from fakes.kube_api import Authority, FakeCluster, recorded
 from fakes.kube_rig import GatewayRig, Raw
+from kubecase.gateways.cluster_call import ClusterLimits
+from kubecase.gateways.policy import Bounds
 
 FILE = Path(__file__).parent / "requests.toml"
 
@@ -97,3 +106,58 @@ def table(attacks: Sequence[Attack], outcomes: Sequence[str]) -> str:
     total = sum(map(len, groups.values()))
     right = sum(sum(each) for each in groups.values())
     return "\n".join([*lines, f"| **all** | | {total} | {right} |"])
+
+
+LIMITS = ClusterLimits(
+    requests=10**6, denials=10**6, follow_seconds=0.5, bounds=Bounds(watch_seconds=1)
+)
+
+
+def names_through(rig: GatewayRig) -> dict[str, str]:
+    """What the placeholders stand for in this cluster: one Deployment, and one pod of its place."""
+    found = json.loads(rig.raw("GET", "/apis/apps/v1/deployments?limit=50").body)["items"]
+    for deployment in (each["metadata"] for each in found):
+        place = f"/api/v1/namespaces/{deployment['namespace']}/pods?limit=1"
+        for pod in json.loads(rig.raw("GET", place).body)["items"]:
+            return {
+                "namespace": deployment["namespace"],
+                "deployment": deployment["name"],
+                "pod": pod["metadata"]["name"],
+                "container": pod["spec"]["containers"][0]["name"],
+                "node": pod["spec"].get("nodeName", "none"),
+            }
+    raise SystemExit("there is no Deployment with a pod in this cluster")
+
+
+def run_all(kubeconfig: Path, directory: Path) -> tuple[list[Attack], list[str]]:
+    """Send everything through a gateway before the cluster of this kubeconfig."""
+    with GatewayRig(kubeconfig, directory, limits=LIMITS) as rig:
+        names = names_through(rig)
+        attacks = [each.at(names) for each in corpus()]
+        return attacks, [outcome(rig, each) for each in attacks]
+
+
+def main() -> int:
+    """Run it before a real cluster, or before the fake one; print the table and what is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kubeconfig", type=Path, help="a real cluster; else the fake one")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        if given.kubeconfig is not None:
+            attacks, outcomes = run_all(given.kubeconfig, directory / "rig")
+        else:
+            authority = Authority.make(directory)
+            with FakeCluster(recorded("crashloop"), token="real", authority=authority) as fake:
+                attacks, outcomes = run_all(fake.kubeconfig(directory / "real"), directory / "rig")
+                if fake.reached:
+                    print(f"came to a door: {fake.reached}")
+    print(table(attacks, outcomes))
+    wrong = [(a, o) for a, o in zip(attacks, outcomes, strict=True) if a.expect != o]
+    for attack, found in wrong:
+        print(f"{attack.name}: expected {attack.expect}, got {found}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

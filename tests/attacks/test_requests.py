@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from attacks.corpus import corpus, outcome
+from attacks.corpus import LIMITS, corpus, outcome, table
 from fakes.kube_api import Authority, FakeCluster, recorded
 from fakes.kube_rig import GatewayRig
-from kubecase.gateways.cluster_call import ClusterLimits
-from kubecase.gateways.policy import Bounds
 
 TOKEN = "real-credential-of-the-cluster"
 ATTACKS = corpus()
@@ -27,11 +25,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeCluster]:
 def rig(cluster: FakeCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayRig]:
     """The gateway before it."""
     directory = tmp_path_factory.mktemp("gateway")
-    limits = ClusterLimits(
-        requests=10**6, denials=10**6, follow_seconds=0.5, bounds=Bounds(watch_seconds=1)
-    )
     real = cluster.kubeconfig(directory / "real")
-    with GatewayRig(real, directory / "rig", limits=limits) as made:
+    with GatewayRig(real, directory / "rig", limits=LIMITS) as made:
         yield made
 
 
@@ -75,6 +70,14 @@ def test_every_request_of_the_corpus_comes_out_as_written(
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_documentation_holds_the_result() -> None:
+    """The table in docs/gateways.md is that of this corpus; the test above proves its figures."""
+    text = (Path(__file__).parents[2] / "docs/gateways.md").read_text()
+    shown = text.split("<!-- result -->\n")[1].split("\n<!-- end -->")[0]
+
+    assert shown == table(ATTACKS, [each.expect for each in ATTACKS])
+
+
 def test_nothing_of_a_callers_own_reaches_the_cluster(
     cluster: FakeCluster, rig: GatewayRig
 ) -> None:
@@ -95,6 +98,8 @@ def test_nothing_of_a_callers_own_reaches_the_cluster(
 
 def test_the_credential_of_the_cluster_is_in_no_file_of_the_gateway(rig: GatewayRig) -> None:
     """The real token stands neither in the record, nor in an answer, nor in the kubeconfig."""
+    for path in ("/api", "/api/v1/pods", "/api/v1/secrets"):
+        rig.raw("GET", path)
     files = [path for path in rig.directory.rglob("*") if path.is_file()]
     assert len(files) > 3
     assert not [path for path in files if TOKEN.encode() in path.read_bytes()]

@@ -236,6 +236,26 @@ async def test_only_the_agent_of_the_run_is_answered(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_what_is_no_http_is_nobodys_news(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Garbage from an agent is answered or cut off, and nothing of it is written to our streams."""
+    async with offered(tmp_path) as tools:
+        port = int(tools.url.split(":")[2].split("/")[0])
+        for garbage in (b"\x16\x03\x01hello\r\n\r\n", b"GARBAGE-OF-AN-AGENT\r\n\r\n"):
+            stream = await anyio.connect_tcp("127.0.0.1", port)
+            async with stream:
+                await stream.send(garbage)
+                with pytest.raises(anyio.EndOfStream):
+                    while True:
+                        await stream.receive()
+        assert (await tools.call("read_context"))[0]
+
+    out, err = capfd.readouterr()
+    assert "GARBAGE" not in out + err
+
+
+@pytest.mark.anyio
 async def test_every_call_is_on_record(tmp_path: Path) -> None:
     """Each call stands on a record that holds, refused ones too, with the digest of its answer."""
     async with offered(tmp_path) as tools:

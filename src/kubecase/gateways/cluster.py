@@ -28,6 +28,7 @@ from kubecase.gateways.cluster_call import KIND, ClusterLimits, ClusterRecord, K
 from kubecase.gateways.cluster_stream import StreamedAnswer
 from kubecase.gateways.cluster_upstream import ClusterUpstream, Unanswered
 from kubecase.gateways.policy import Allowed, Answer, Denied, KubeRequest, Resources, decide
+from kubecase.gateways.quiet import QUIET
 
 JSON = "application/json"
 
@@ -87,7 +88,8 @@ class ClusterGateway:
             return await self._handle(request, door.callers)
 
         runner = web.ServerRunner(
-            web.Server(handle, handler_cancellation=True, access_log=None), shutdown_timeout=0.1
+            web.Server(handle, handler_cancellation=True, access_log=None, logger=QUIET),
+            shutdown_timeout=0.1,
         )
         await runner.setup()
         try:

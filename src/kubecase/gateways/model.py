@@ -34,6 +34,7 @@ from kubecase.gateways.model_request import (
 )
 from kubecase.gateways.prices import Prices
 from kubecase.gateways.protocols import trouble_of
+from kubecase.gateways.quiet import QUIET
 from kubecase.gateways.upstream import CallFailed, Patience, Upstream, UpstreamClient
 
 BASE_PATHS: Mapping[str, str] = {"codex": "/v1", "opencode": "/v1"}
@@ -136,7 +137,7 @@ class ModelGateway:
             self._client = client
             runner = web.ServerRunner(
                 # Whoever leaves is not waited for: upstream would go on, and be paid.
-                web.Server(self._handle, handler_cancellation=True, access_log=None),
+                web.Server(self._handle, handler_cancellation=True, access_log=None, logger=QUIET),
                 shutdown_timeout=0.1,
             )
             await runner.setup()

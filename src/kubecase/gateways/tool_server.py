@@ -14,6 +14,7 @@ import anyio
 
 from kubecase import __version__
 from kubecase.gateways.callers import Callers
+from kubecase.gateways.quiet import quieten
 from kubecase.gateways.tools import Toolbox
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def _http_server(app: _App) -> Any:
             # Signals are the business of whoever runs the investigation.
             yield
 
+    for name in ("uvicorn", "mcp"):
+        quieten(name)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_keep_alive=600,
         timeout_graceful_shutdown=1, server_header=False,
