@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 from kubecase import __version__
 from kubecase.app import plugins, wiring
@@ -32,7 +33,8 @@ async def checkup(loaded: Loaded) -> list[Finding]:
         *await isolation_findings(settings),
         *_agents(settings),
         *model_findings(settings),
-        *_cluster(settings),
+        _kubectl(settings),
+        *await _clusters(settings),
     ]
 
 
@@ -122,36 +124,53 @@ def _version(program: str) -> str:
     return lines[0][:80] or "unknown"
 
 
-def _cluster(settings: Settings) -> Iterator[Finding]:
-    path = settings.agent_runtime.kubeconfig_path
-    named = {"agent_runtime.kubeconfig_path": path} if path else {}
-    named |= {
-        f"clusters.{name}": options.kubeconfig
-        for name, options in settings.clusters.items()
-        if options.kubeconfig
-    }
-    if not named:
-        yield Finding(
-            what="cluster",
-            state="note",
-            says="none configured: faults from files only",
-            remedy="Try: kubecase investigate pod/NAME -n NS --kubeconfig FILE",
-        )
-        return
-    from kubecase.clusters import check_kubeconfig
+def _kubectl(settings: Settings) -> Finding:
+    """The program that the agents' tool runs."""
+    from kubecase.app.serving import kubectl_of
 
-    for key, kubeconfig in named.items():
-        try:
-            context = settings.clusters[key[9:]].context if key.startswith("clusters.") else None
-            notes = check_kubeconfig(kubeconfig, context=context)
-        except KubecaseError as error:
-            yield Finding(
-                what="cluster",
-                state="missing",
-                says=f"{key}: {error}",
-                remedy=error.hint,
-                needed=True,
+    program = kubectl_of(settings)
+    if program is None:
+        return Finding(
+            what="kubectl", state="note", says="not on PATH: agents are not served `kubectl_read`",
+            remedy="apt-get install kubernetes-client, or put kubectl on the service's PATH",
+        )  # fmt: skip
+    return Finding(what="kubectl", state="ok", says=program)
+
+
+async def _clusters(settings: Settings) -> list[Finding]:
+    """Each configured credential: whether it can be used, and what it may do."""
+    path = settings.agent_runtime.kubeconfig_path
+    named: dict[str, tuple[Path, str | None, str | None]] = {}
+    if path is not None:
+        named["agent_runtime.kubeconfig_path"] = (path, None, None)
+    for name, options in settings.clusters.items():
+        if options.kubeconfig is not None:
+            named[f"clusters.{name}"] = (options.kubeconfig, options.context, name)
+    if not named:
+        return [
+            Finding(
+                what="cluster", state="note", says="none configured: faults from files only",
+                remedy="Try: kubecase investigate pod/NAME -n NS --kubeconfig FILE",
             )
-            continue
-        says = "; ".join([f"{key}: {kubeconfig} is usable", *notes])
-        yield Finding(what="cluster", state="ok", says=says)
+        ]  # fmt: skip
+    return [await _cluster(settings, key, *each) for key, each in named.items()]
+
+
+async def _cluster(
+    settings: Settings, key: str, kubeconfig: Path, context: str | None, name: str | None
+) -> Finding:
+    try:
+        reached = wiring.reached_by(settings, kubeconfig, context, name)
+    except KubecaseError as error:
+        return Finding(
+            what="cluster", state="missing", says=f"{key}: {error}", remedy=error.hint, needed=True
+        )
+    says = "; ".join([f"{key}: {kubeconfig} is usable", *reached.notes])
+    may = await reached.permissions(None)
+    if may.can_write:
+        return Finding(
+            what="cluster", state="note", says=f"{says}; it can write: {', '.join(may.can_write)}",
+            remedy="kubecase rbac | kubectl apply -f -, then kubecase kubeconfig --out FILE",
+        )  # fmt: skip
+    told = "; ".join(may.warnings) or "it reads, and can write nothing"
+    return Finding(what="cluster", state="ok", says=f"{says}; {told}")
