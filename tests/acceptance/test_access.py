@@ -211,3 +211,26 @@ def test_the_built_in_investigator_reads_with_any_credential(
     report = Path(json.loads(done.stdout)["reports"]["md"]).read_text()
     assert "can write (create, update, patch, delete, exec); kubecase only reads" in report
     assert not cluster.reached
+
+
+def test_the_cluster_that_kubecase_runs_in_needs_a_pod(home: Home) -> None:
+    """Outside of a pod the setting for the cluster inside is one clear error, also in doctor."""
+    (home.root / "kubecase.yaml").write_text("clusters: {here: {in_cluster: true}}")
+    done = kubecase(home, "investigate", "pod/x", "-n", "shop", "--cluster", "here")
+    assert done.returncode == 2
+    assert "clusters.here.in_cluster is on, and kubecase does not run in a pod" in done.stderr
+    assert "does not run in a pod" in kubecase(home, "doctor").stdout
+
+
+def test_doctor_says_what_a_credential_may_do(
+    home: Home, tmp_path: Path, cluster: FakeCluster
+) -> None:
+    """A credential that can write is told of, with the way to one that cannot."""
+    with cluster:
+        real = cluster.kubeconfig(tmp_path / "real")
+        fine = kubecase(home, "doctor", AGENT_RUNTIME_KUBECONFIG=str(real))
+        cluster.may = lambda _: True
+        writes = kubecase(home, "doctor", AGENT_RUNTIME_KUBECONFIG=str(real))
+    assert "it reads, and can write nothing" in fine.stdout
+    assert "it can write: create, update, patch, delete, exec" in writes.stdout
+    assert "kubecase rbac" in writes.stdout

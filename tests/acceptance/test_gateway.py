@@ -99,6 +99,7 @@ def test_an_existing_file_is_not_lost(home: Home, tmp_path: Path, cluster: FakeC
     [
         (("--listen", "localhost"), "this is no address and port"),
         (("--listen", "192.0.2.1:0"), "cannot listen on"),
+        (("--listen", "0.0.0.0:0"), "has to name one address"),
         (("--for", "soon"), "is not a duration"),
         (("--extra-resources", "secrets.example.com"), "Secrets are not read"),
         (("--context", "other"), "it has no context 'other'"),

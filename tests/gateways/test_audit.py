@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from kubecase.gateways.audit import GENESIS, AuditLog, keep_answer, read_answer, read_lines, verify
+from kubecase.gateways.audit import (
+    GENESIS,
+    MAX_KEPT,
+    AuditLog,
+    keep_answer,
+    read_answer,
+    read_lines,
+    remove_old_answers,
+    verify,
+)
 
 WRITER = """
 import sys
@@ -146,3 +155,32 @@ def test_an_empty_record_begins_the_chain(places: tuple[Path, Path]) -> None:
     AuditLog.open(*places).close()
 
     assert (verify(places[0]).holds, verify(places[0]).head) == (True, GENESIS)
+
+
+def test_answers_that_nobody_used_for_long_are_removed(places: tuple[Path, Path]) -> None:
+    """Old answers go, those that were used again stay, and the record holds without them."""
+    log = written(places)
+    for path in places[1].iterdir():
+        os.utime(path, (1_000, 1_000))
+    used = log.keep(b"answer 2")
+    log.close()
+
+    assert remove_old_answers(places[1], before=2_000) == (3, 24)
+    assert [path.name for path in places[1].iterdir()] == [used]
+    assert verify(places[0]).holds
+    assert remove_old_answers(places[1] / "absent", before=2_000) == (0, 0)
+
+
+def test_one_record_does_not_fill_the_disk(places: tuple[Path, Path]) -> None:
+    """After its share a record keeps digests only, in pieces or whole."""
+    log = AuditLog.open(*places)
+    log._room = 10
+    first, second = log.keep(b"12345678"), log.keep(b"123456")
+    stream = log.keeping()
+    stream.add(b"abcd")
+    third = stream.done()
+    log.close()
+
+    assert MAX_KEPT < 2**30
+    assert {path.name for path in places[1].iterdir()} == {first}
+    assert len({first, second, third}) == 3

@@ -252,3 +252,41 @@ def test_many_callers_are_served_at_once(cluster: FakeCluster, tmp_path: Path) -
         begun = time.monotonic()
         assert rig.raw("GET", PODS).status == 200
         assert time.monotonic() - begun < 10
+
+
+def test_requests_under_way_are_bounded(cluster: FakeCluster, tmp_path: Path) -> None:
+    """Whoever asks for more at once than may be is told to wait, as a client understands it."""
+    cluster.hang("/services")
+    limits = ClusterLimits(at_once=1)
+    with rig_for(cluster, tmp_path, limits=limits) as rig, rig.connect() as waiting:
+        head = "GET /api/v1/namespaces/shop/services HTTP/1.1\r\nHost: x\r\n"
+        waiting.sendall(f"{head}Authorization: Bearer {rig.config.token}\r\n\r\n".encode())
+        while not cluster.requests:
+            threading.Event().wait(0.01)
+        answer = rig.raw("GET", PODS)
+    assert answer.status == 429
+    assert "under way already" in said(answer.body)
+
+
+def test_strangers_use_up_nothing_of_a_run(cluster: FakeCluster, tmp_path: Path) -> None:
+    """Requests without the credential cost the run no request, and fill no record."""
+    limits = ClusterLimits(requests=2, strangers=3)
+    with rig_for(cluster, tmp_path, limits=limits) as rig:
+        assert {rig.raw("GET", PODS, ("-",)).status for _ in range(8)} == {401}
+        assert [rig.raw("GET", PODS).status for _ in range(2)] == [200, 200]
+        assert rig.counts.requests == 2
+        assert len([line for line in rig.lines if line["rule"] == "credential"]) == 3
+
+
+def test_denials_beyond_a_bound_are_counted_and_not_written(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    """A flood of denied requests does not fill the disk, and the record says where it stopped."""
+    with rig_for(cluster, tmp_path, limits=ClusterLimits(requests=100, denials=3)) as rig:
+        for _ in range(6):
+            rig.raw("DELETE", PODS)
+        assert rig.raw("GET", PODS).status == 200
+        lines = [line for line in rig.lines if line["kind"] == "cluster"]
+    assert [line["decision"] for line in lines] == ["denied", "denied", "denied", "allowed"]
+    assert "not put on record" in lines[2]["note"]
+    assert rig.counts.denied == 6

@@ -4,8 +4,10 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kubecase import __version__
 from kubecase.app import plugins, wiring
@@ -15,6 +17,9 @@ from kubecase.app.model_access import model_findings
 from kubecase.app.settings import Loaded, Settings
 from kubecase.core.errors import AgentUnavailable, KubecaseError
 from kubecase.core.ports import Silence
+
+if TYPE_CHECKING:
+    from kubecase.clusters import ClusterCollector
 
 
 async def checkup(loaded: Loaded) -> list[Finding]:
@@ -146,26 +151,35 @@ async def _clusters(settings: Settings) -> list[Finding]:
     for name, options in settings.clusters.items():
         if options.kubeconfig is not None:
             named[f"clusters.{name}"] = (options.kubeconfig, options.context, name)
-    if not named:
+    inside = [name for name, options in settings.clusters.items() if options.in_cluster]
+    if not named and not inside:
         return [
             Finding(
                 what="cluster", state="note", says="none configured: faults from files only",
                 remedy="Try: kubecase investigate pod/NAME -n NS --kubeconfig FILE",
             )
         ]  # fmt: skip
-    return [await _cluster(settings, key, *each) for key, each in named.items()]
+    by_file = {
+        f"{key}: {each[0]}": partial(wiring.reached_by, settings, *each)
+        for key, each in named.items()
+    }
+    by_pod = {
+        f"clusters.{name}: the pod's service account": partial(
+            wiring.reached_inside, settings, name
+        )
+        for name in inside
+    }
+    return [await _cluster(key, reach) for key, reach in {**by_file, **by_pod}.items()]
 
 
-async def _cluster(
-    settings: Settings, key: str, kubeconfig: Path, context: str | None, name: str | None
-) -> Finding:
+async def _cluster(key: str, reach: "Callable[[], ClusterCollector]") -> Finding:
     try:
-        reached = wiring.reached_by(settings, kubeconfig, context, name)
+        reached = reach()
     except KubecaseError as error:
         return Finding(
             what="cluster", state="missing", says=f"{key}: {error}", remedy=error.hint, needed=True
         )
-    says = "; ".join([f"{key}: {kubeconfig} is usable", *reached.notes])
+    says = "; ".join([f"{key} is usable", *reached.notes])
     may = await reached.permissions(None)
     if may.can_write:
         return Finding(

@@ -139,7 +139,13 @@ def _address(listen: str) -> tuple[str, int]:
             f"--listen {listen}: this is no address and port",
             hint="Give both, such as 127.0.0.1:0 (any free port) or [::1]:6443.",
         )
-    return host.strip("[]"), int(port)
+    host = host.strip("[]")
+    if host in {"0.0.0.0", "::", "*"}:  # noqa: S104 - it is refused
+        raise KubecaseError(
+            f"--listen {listen}: the kubeconfig has to name one address",
+            hint="Give the address by which others reach this machine, such as 10.0.0.5:6443.",
+        )
+    return host, int(port)
 
 
 def _seconds(until: str | None) -> float | None:

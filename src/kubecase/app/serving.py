@@ -118,15 +118,14 @@ def preflight_of(
 
 def _cluster_again(reach: Mapping[str, Any], settings: Settings) -> "ClusterPart | None":
     """The same for a run that another process began."""
-    from kubecase.app.wiring import reached_by
+    from kubecase.app.wiring import reached_by, reached_inside
 
-    path = reach.get("kubeconfig")
-    if not isinstance(path, str):
-        return None
+    path, cluster = reach.get("kubeconfig"), str(reach.get("cluster"))
     try:
-        reached = reached_by(
-            settings, Path(path), str(reach.get("context")), str(reach.get("cluster"))
-        )
+        if isinstance(path, str):
+            reached = reached_by(settings, Path(path), str(reach.get("context")), cluster)
+        else:
+            reached = reached_inside(settings, cluster)
     except KubecaseError:
         # Its agent is told that there is no cluster any more; that is better than no end at all.
         return None

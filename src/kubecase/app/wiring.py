@@ -153,12 +153,31 @@ def cluster_collector(
                 f"no cluster {cluster!r} is configured",
                 hint=f"Configured under `clusters` are: {known}. Or use --kubeconfig FILE.",
             )
+        if kubeconfig is None and settings.clusters[cluster].in_cluster:
+            return reached_inside(settings, cluster)
         kubeconfig = kubeconfig or settings.clusters[cluster].kubeconfig
         context = settings.clusters[cluster].context
     kubeconfig = kubeconfig or settings.agent_runtime.kubeconfig_path
     if kubeconfig is None:
         return None
     return reached_by(settings, kubeconfig, context, cluster)
+
+
+def reached_inside(settings: Settings, cluster: str) -> "ClusterCollector":
+    """What reads the cluster that kubecase runs in, as its pod's service account.
+
+    Raises ClusterUnavailable outside of a pod, or without a mounted account.
+    """
+    from kubecase.clusters import ClusterCollector, in_cluster
+    from kubecase.core.errors import ClusterUnavailable
+
+    if settings.host.api_server is None:
+        raise ClusterUnavailable(
+            f"clusters.{cluster}.in_cluster is on, and kubecase does not run in a pod",
+            hint=f"Set clusters.{cluster}.kubeconfig instead, or run kubecase in the cluster.",
+        )
+    host, port = settings.host.api_server
+    return ClusterCollector(in_cluster(host, port), clock=now, cluster=cluster)
 
 
 def reached_by(

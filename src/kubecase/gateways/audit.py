@@ -26,6 +26,9 @@ MAX_LINE = 1024 * 1024
 MAX_ANSWER = 8 * 1024 * 1024
 """Of a longer answer nothing is kept but its digest and size."""
 
+MAX_KEPT = 256 * 1024 * 1024
+"""Of so many bytes one record keeps answers; of what comes later the digest."""
+
 _HASH_FIELD = b',"hash":"'
 _TAIL = len(_HASH_FIELD) + 64 + len(b'"}')
 
@@ -61,6 +64,7 @@ class AuditLog:
         self._file = file
         self._answers = answers
         self._clock = clock
+        self._room = MAX_KEPT
         self.head = head
 
     @classmethod
@@ -103,16 +107,18 @@ class AuditLog:
     def keep(self, answer: bytes) -> str:
         """Keep a (redacted) answer by its digest, which is returned. Raises OSError.
 
-        One over 8 MiB is not kept; its digest is returned all the same.
+        One over 8 MiB is not kept, nor what is over 256 MiB in all; its digest is returned all
+        the same.
         """
         digest = hashlib.sha256(answer).hexdigest()
-        if len(answer) <= MAX_ANSWER:
+        if len(answer) <= min(MAX_ANSWER, self._room):
+            self._room -= len(answer)
             keep_answer(self._answers, digest, answer)
         return digest
 
     def keeping(self) -> "AnswerFile":
         """Keeps an answer that comes in pieces. Raises OSError."""
-        return AnswerFile(self._answers)
+        return AnswerFile(self._answers, self._room)
 
     def close(self) -> None:
         """Make what was written durable, as far as that can be done, and let go of it."""
@@ -124,11 +130,12 @@ class AuditLog:
 class AnswerFile:
     """An answer that is kept as it comes, and digested whole; its methods never fail.
 
-    Of one over 8 MiB nothing is kept, and of one that cannot be written neither.
+    Of one over 8 MiB or over `room` nothing is kept, and of one that cannot be written neither.
     """
 
-    def __init__(self, answers: Path) -> None:
+    def __init__(self, answers: Path, room: int = MAX_ANSWER) -> None:
         self._answers = answers
+        self._most = min(MAX_ANSWER, room)
         self._digest = hashlib.sha256()
         self._size = 0
         self._path = answers / f".stream.{os.urandom(8).hex()}"
@@ -138,7 +145,7 @@ class AnswerFile:
         """The next piece."""
         self._digest.update(data)
         self._size += len(data)
-        if self._size > MAX_ANSWER:
+        if self._size > self._most:
             self._drop()
             return
         try:
@@ -176,6 +183,7 @@ def keep_answer(answers: Path, digest: str, answer: bytes) -> None:
     """Store `answer` under `digest` unless it is there; whole or not at all. Raises OSError."""
     path = answers / digest
     if path.exists():
+        os.utime(path)  # it is as old as its last use
         return
     temporary = answers / f".{digest}.{os.urandom(6).hex()}"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -186,6 +194,22 @@ def keep_answer(answers: Path, digest: str, answer: bytes) -> None:
     finally:
         os.close(handle)
     temporary.rename(path)
+
+
+def remove_old_answers(answers: Path, *, before: float) -> tuple[int, int]:
+    """Remove answers last used before this time (seconds since 1970); how many, and their bytes.
+
+    Records stay: their lines have the digest of each answer, also of those that are gone.
+    """
+    removed = freed = 0
+    with suppress(FileNotFoundError), os.scandir(answers) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                found = entry.stat(follow_symlinks=False)
+                if entry.is_file(follow_symlinks=False) and found.st_mtime < before:
+                    os.unlink(entry.path)
+                    removed, freed = removed + 1, freed + found.st_size
+    return removed, freed
 
 
 def read_answer(answers: Path, digest: str) -> bytes | None:

@@ -72,6 +72,8 @@ class ClusterGateway:
         self._limits = limits or ClusterLimits()
         self._counted = counted
         self._streams = 0
+        self._active = 0
+        self._strangers = 0
         self._broken = False
 
     @asynccontextmanager
@@ -100,6 +102,7 @@ class ClusterGateway:
 
     async def _handle(self, request: web.BaseRequest, callers: Callers) -> web.StreamResponse:
         call = KubeCall(method=request.method, target=request.raw_path)
+        self._active += 1
         try:
             denied = await self._decided(request, call, callers)
             if denied is not None:
@@ -111,6 +114,7 @@ class ClusterGateway:
             call.says = "given up: the caller has left, or the run has ended"
             raise
         finally:
+            self._active -= 1
             self._conclude(call)
 
     async def _decided(
@@ -124,6 +128,9 @@ class ClusterGateway:
         if self._broken:
             says = "kubecase: the cluster gateway is closed, since it can keep no record"
             return Denied(rule="record", says=says)
+        if self._active > self._limits.at_once:
+            says = f"kubecase: {self._limits.at_once} requests are under way already; wait"
+            return Denied(rule="busy", says=says, code=429, reason="TooManyRequests")
         says = self.record.used_up(self._limits) or ""
         if says:
             return Denied(rule="budget", says=says)
@@ -250,12 +257,21 @@ class ClusterGateway:
 
     def _conclude(self, call: KubeCall) -> None:
         """Count the request and put it on record; without a record nothing more is answered."""
-        denied = call.denied is not None
-        self.record = self.record.after(denied=denied, size=call.size, masked=call.masked)
-        if denied and self.record.denied > self._limits.denials:
-            return
+        line = call.line(self._redactor)
+        if call.caller is None:
+            # Whoever is not of this run uses up nothing of it, neither requests nor record.
+            self._strangers += 1
+            if self._strangers > self._limits.strangers:
+                return
+        else:
+            denied = call.denied is not None
+            self.record = self.record.after(denied=denied, size=call.size, masked=call.masked)
+            if denied and self.record.denied > self._limits.denials:
+                return
+            if denied and self.record.denied == self._limits.denials:
+                line["note"] = "further denials are counted, and not put on record one by one"
         try:
-            self._audit.record(KIND, **call.line(self._redactor))
+            self._audit.record(KIND, **line)
         except OSError:
             self._broken = True
         self._counted(self.record)

@@ -18,8 +18,9 @@ KIND = "cluster"
 class ClusterLimits:
     """How much one run may ask for. Sizes in bytes, times in seconds.
 
-    `requests` and `total_bytes` are those of the whole run; `streams` may be open at once; a log is
-    followed for `follow_seconds`; of denials the first `denials` are put on record.
+    `requests` and `total_bytes` are those of the whole run; of `at_once` requests `streams` may be
+    watches and followed logs; a log is followed for `follow_seconds`. Of denials the first
+    `denials` are put on record, and of requests without a credential the first `strangers`.
     """
 
     bounds: Bounds = field(default_factory=Bounds)
@@ -27,9 +28,11 @@ class ClusterLimits:
     total_bytes: int = 512 * 1024 * 1024
     object_bytes: int = 32 * 1024 * 1024
     line_bytes: int = 4 * 1024 * 1024
+    at_once: int = 128
     streams: int = 64
     follow_seconds: float = 300.0
     denials: int = 2000
+    strangers: int = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,7 @@ class ClusterRecord:
         """The same for lines that were read already."""
         record = cls()
         for line in lines:
-            if line.get("kind") == KIND:
+            if line.get("kind") == KIND and line.get("caller") is not None:
                 record = record.after(
                     denied=line.get("decision") == "denied",
                     size=_number(line.get("bytes")),

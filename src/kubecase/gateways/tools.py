@@ -4,10 +4,11 @@ Whatever an agent passes is checked here; what goes wrong is told to it in a sen
 on record.
 """
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kubecase.core.errors import KubecaseError
@@ -16,6 +17,9 @@ from kubecase.core.redact import Redactor
 from kubecase.gateways.audit import AuditLog
 from kubecase.gateways.kubectl import Kubectl, Ran
 from kubecase.gateways.tool_output import LONGEST, Narrowing, narrowed
+
+AT_ONCE = 4
+"""How many kubectls run at the same time for one agent."""
 
 MAX_REPORT = 512 * 1024
 KIND = "tool"
@@ -60,6 +64,7 @@ class Toolbox:
     files: CaseFiles | None
     most_calls: int = 1000
     calls: int = 0
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> ToolAnswer:
         """Carry out one call, whatever it is, and put it on record. Raises OSError without one."""
@@ -120,7 +125,8 @@ class Toolbox:
                 raise ToolRefused(call.says)
         if self.kubectl is None:
             raise ToolRefused(self.why_no_cluster)
-        ran = await self.kubectl.run(call.argv)
+        async with self.turns:
+            ran = await self.kubectl.run(call.argv)
         return ToolAnswer(text=self._told(ran, wanted))
 
     def _told(self, ran: Ran, wanted: Narrowing) -> str:

@@ -15,6 +15,7 @@ import anyio
 from kubecase.core.errors import KubecaseError
 from kubecase.core.model import IncidentId
 from kubecase.core.ports import Observer
+from kubecase.gateways.audit import remove_old_answers
 from kubecase.service.dispose import Disposal, Ends, Swept
 from kubecase.workspace import (
     ArchiveLimits,
@@ -156,7 +157,19 @@ class Janitor:
                     async for swept in found:
                         self._tell(swept)
                         yield swept
+                await self._forget_answers(state)
         self._tell_end(state)
+
+    async def _forget_answers(self, state: _Pass) -> None:
+        """Answers of the gateways go when workspaces of their age go; records stay."""
+        if self.policy in {CleanupPolicy.KEEP_ALWAYS, CleanupPolicy.KEEP_ON_FAILURE}:
+            return
+        before = state.now.timestamp() - self.retention_seconds
+        count, size = await anyio.to_thread.run_sync(
+            lambda: remove_old_answers(self.data / "answers", before=before)
+        )
+        if count:
+            self.observer.record("answers_removed", count=count, bytes=size)
 
     async def _pass(self, state: _Pass) -> AsyncGenerator[Swept]:
         for part in (self._relieve(state), self._scan(state)):

@@ -178,6 +178,7 @@ class _Settings:
         return ClusterOptions(
             kubeconfig=self.path(key, section.kubeconfig),
             context=section.context,
+            in_cluster=section.in_cluster,
             extra_resources=tuple(section.extra_resources),
         )
 

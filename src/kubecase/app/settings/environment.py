@@ -73,7 +73,9 @@ def host_from(environ: Mapping[str, str]) -> Host:
     data = Path(environ.get("XDG_DATA_HOME") or "")
     # The base directory specification: a relative path is to be ignored.
     base = data if data.is_absolute() else known_home and known_home / ".local" / "share"
+    server = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
     return Host(
+        api_server=(server[0], server[1]) if server[0] and server[1] else None,
         search_path=environ.get("PATH") or os.defpath,
         home=known_home,
         language=environ.get("LANG") or "C.UTF-8",

@@ -293,6 +293,9 @@ class ClusterSection(Section):
         None, "Context of the kubeconfig that is meant. Unset means its current one.",
         example="production",
     )  # fmt: skip
+    in_cluster: Boolean = option(
+        False, "Whether it is the cluster that kubecase runs in, by its pod's service account."
+    )
     extra_resources: ResourceNames = option(
         [], "More resources that agents may read, as PLURAL.GROUP; Secrets never.",
         example="[widgets.shop.io]",

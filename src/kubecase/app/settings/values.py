@@ -121,13 +121,15 @@ class AgentOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOptions:
-    """Section `clusters.<name>`: the credential file, and the context in it that is meant.
+    """Section `clusters.<name>`: the credential file, and the context in it that is meant; or, with
+    `in_cluster`, the service account of the pod that kubecase runs in.
 
     `extra_resources` may be read by agents too, each as PLURAL.GROUP.
     """
 
     kubeconfig: Path | None = None
     context: str | None = None
+    in_cluster: bool = False
     extra_resources: tuple[str, ...] = ()
 
 
@@ -190,6 +192,9 @@ class Host:
     user_data_dir: Path | None
     engine_variables: Mapping[str, str] = field(default_factory=dict)
     """What the client of a container engine needs to find its engine."""
+
+    api_server: tuple[str, str] | None = None
+    """Host and port of the API server of the pod that kubecase runs in; None outside of a pod."""
 
     login_variables: frozenset[str] = frozenset()
     """Which variables are set that hold log-ins of CLIs; never their values."""
