@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from kubecase.core.kubectl_flags import FLAGS, NEVER, Flag, flags_of
+from kubecase.core.kubectl_flags import BY_LETTER, BY_NAME, FLAGS, NEVER, Flag, flags_of
 from kubecase.core.kubectl_line import NotPlain, words_of
 from kubecase.core.kubectl_words import (
     Unfit,
@@ -109,21 +109,18 @@ class _Reading:
         self._read(rest, {f.name: f for f in flags_of(verb)})
         self._add_bounds(verb)
         self._check_template()
-        types = resources_in(verb, self._plain, self._resources.knows)
         expected_words(verb, self._plain, {each.flag.name for each in self._given})
+        named = [*self._plain, *self._events_for(verb)]
+        types = resources_in(verb, named, self._resources.knows)
         flags = [f"--{each.flag.name}={each.value}" for each in self._given]
         return KubectlCall(
             verb=verb, argv=(*verb.split(" "), *flags, *self._plain), resources=types
         )
 
     def _verb(self) -> tuple[str, list[str]]:
-        """The verb, which may come after flags that every verb has, and all other words."""
-        before: list[str] = []
+        """The verb, which may come after flags, and all other words."""
         words = list(self._words)
-        while words and words[0].startswith("-") and words[0] != "--":
-            before.append(words.pop(0))
-            if _wants_value(before[-1]) and words:
-                before.append(words.pop(0))
+        before = _leading_flags(words)
         if not words:
             raise _No("There is no verb: try get, describe, logs, events, top or explain.")
         verb = words.pop(0)
@@ -135,11 +132,7 @@ class _Reading:
 
     def _second(self, verb: str, before: list[str], words: list[str]) -> tuple[str, list[str]]:
         """The second word of a verb that has two; flags may stand before it."""
-        between: list[str] = []
-        while words and words[0].startswith("-") and words[0] != "--":
-            between.append(words.pop(0))
-            if _wants_value(between[-1]) and words:
-                between.append(words.pop(0))
+        between = _leading_flags(words)
         second = words.pop(0) if words else ""
         full = f"{verb} {_TOP.get(second, second) if verb == 'top' else second}"
         if full not in FLAGS:
@@ -197,6 +190,10 @@ class _Reading:
             raise _No(f"The value {value[:80]!a} of --{flag.name} {fault}.")
         self._given.append(_Given(flag, value))
 
+    def _events_for(self, verb: str) -> list[str]:
+        """What events are asked about: TYPE/NAME too, though in a flag."""
+        return [each.value for each in self._given if verb == "events" and each.flag.name == "for"]
+
     def _has(self, *names: str) -> bool:
         return any(each.flag.name in names for each in self._given)
 
@@ -214,12 +211,39 @@ class _Reading:
 
 
 _TOP = {"pod": "pods", "po": "pods", "node": "nodes", "no": "nodes"}
-_VALUED_BEFORE = frozenset({"-n", "--namespace", "--request-timeout"})
+
+
+def _leading_flags(words: list[str]) -> list[str]:
+    """The flags that `words` begins with, and their values, which are taken out of it."""
+    found: list[str] = []
+    while words and words[0].startswith("-") and words[0] != "--":
+        found.append(words.pop(0))
+        if _wants_value(found[-1]) and words:
+            found.append(words.pop(0))
+    return found
 
 
 def _wants_value(word: str) -> bool:
-    """Whether a flag before the verb takes the next word; all others are refused anyway."""
-    return word in _VALUED_BEFORE
+    """Whether the flags in `word`, before the verb is known, take the next word as a value.
+
+    What the verb may have is checked later; a flag that no verb may have is refused at once, so
+    that it is named, and not what stands behind it.
+    """
+    if word.startswith("--"):
+        name, equals, _ = word[2:].partition("=")
+        if name not in BY_NAME:
+            raise _No(_not_a_flag(f"--{name}", name))
+        return BY_NAME[name].takes_value and not equals
+    rest = word[1:]
+    while rest:
+        letter, rest = rest[0], rest[1:]
+        if letter not in BY_LETTER:
+            raise _No(_not_a_flag(f"-{letter}", letter))
+        if rest.startswith("="):
+            return False
+        if BY_LETTER[letter].takes_value:
+            return not rest
+    return False
 
 
 def _not_a_flag(shown: str, name: str) -> str:

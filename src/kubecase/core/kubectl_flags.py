@@ -22,6 +22,9 @@ _NUMBER = re.compile(r"-?[0-9]{1,12}", re.ASCII)
 _DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,6})?(?:ms|s|m|h))+|0", re.ASCII)
 _PART = re.compile(r"([0-9.]+)(ms|s|m|h)", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+_FOR = re.compile(r"(?:condition|jsonpath)=[^\x00-\x1f]{1,4000}|delete|create")
 _OUTPUT = re.compile(
     r"json|yaml|wide|name|plaintext|plaintext-openapiv2|"
     r"(?:jsonpath|jsonpath-as-json|custom-columns|go-template)=[^\x00-\x1f]{1,4000}|go-template"
@@ -32,6 +35,14 @@ MOST_WAIT = 60.0
 
 def _number(value: str) -> str | None:
     return None if _NUMBER.fullmatch(value) else "is no number"
+
+
+def _name(value: str) -> str | None:
+    return None if _LABEL.fullmatch(value) else "is no name that Kubernetes would take"
+
+
+def _time(value: str) -> str | None:
+    return None if _TIME.fullmatch(value) else "is no time such as 2026-01-02T03:04:05Z"
 
 
 def _duration(value: str) -> str | None:
@@ -67,9 +78,8 @@ def _subresource(value: str) -> str | None:
 
 
 def _condition(value: str) -> str | None:
-    kind = value.partition("=")[0]
-    known = {"condition", "jsonpath", "delete", "create"}
-    return None if kind in known else "is none of condition=..., jsonpath=..., delete"
+    known = "condition=..., jsonpath=..., delete, create"
+    return None if _FOR.fullmatch(value) else f"is none of {known}"
 
 
 def _only_false(value: str) -> str | None:
@@ -84,7 +94,7 @@ def _switch(name: str, short: str | None = None) -> Flag:
     return Flag(name=name, short=short, takes_value=False, check=_only_false)
 
 
-_GLOBAL = (_value("namespace", "n"), _value("request-timeout", check=_duration))
+_GLOBAL = (_value("namespace", "n", _name), _value("request-timeout", check=_duration))
 _SELECTING = (_value("selector", "l"), _switch("all-namespaces", "A"), _value("field-selector"))
 _PRINTING = (
     _value("output", "o", _output), _value("template"), _switch("show-managed-fields"),
@@ -102,10 +112,10 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
     "describe": (_value("selector", "l"), _switch("all-namespaces", "A"), _switch("show-events"),
                  _CHUNKS),
     "logs": (
-        _value("selector", "l"), _value("container", "c"), _switch("previous", "p"),
+        _value("selector", "l"), _value("container", "c", _name), _switch("previous", "p"),
         _switch("all-containers"), _switch("all-pods"), _switch("timestamps"), _switch("prefix"),
         _switch("ignore-errors"), _value("tail", check=_number), _value("since", check=_duration),
-        _value("since-time"), _value("limit-bytes", check=_number),
+        _value("since-time", check=_time), _value("limit-bytes", check=_number),
         _value("max-log-requests", check=_number), _value("pod-running-timeout", check=_duration),
     ),
     "events": (
@@ -142,6 +152,12 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
     ),
 }  # fmt: skip
 """Every verb that may be used, with its flags beside those that all have."""
+
+BY_NAME: Mapping[str, Flag] = {
+    flag.name: flag for flags in (_GLOBAL, *FLAGS.values()) for flag in flags
+}
+"""The flags of all verbs. One of a name takes a value with every verb, or with none."""
+BY_LETTER: Mapping[str, Flag] = {flag.short: flag for flag in BY_NAME.values() if flag.short}
 
 _CREDENTIAL = "the way to the cluster is set, and is not chosen by the command"
 _FILES = "no file is read by the command; name resources instead"

@@ -32,14 +32,14 @@ def resources_in(verb: str, words: Sequence[str], knows: Callable[[str], bool]) 
 
 def _named(verb: str, words: Sequence[str]) -> Iterator[tuple[str | None, str | None]]:
     """Pairs of type and name, as far as each is there."""
-    if verb in {"get", "describe", "wait", "rollout status", "rollout history"}:
+    if verb in {"get", "describe", "wait", "rollout status", "rollout history", "events"}:
         yield from _types_and_names(words)
     elif verb == "logs":
         for word in words[:1]:
             kind, slash, name = word.partition("/")
             yield (kind, name) if slash else (None, word)
         yield from ((None, word) for word in words[1:])
-    elif verb in {"top pods", "top nodes", "events"}:
+    elif verb in {"top pods", "top nodes"}:
         yield from ((None, word) for word in words)
 
 
