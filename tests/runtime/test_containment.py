@@ -55,7 +55,9 @@ async def test_a_tree_that_grows_again_is_cut_down(here: Bench) -> None:
     assert exit.clean
     assert here.nothing_is_alive()
     record = json.loads((here.run_dir / "exit").read_text())
-    assert record["most_processes"] >= exit.leftover > 10
+    # More may be killed than there ever were at once: what is cut grows again.
+    assert record["most_processes"] > 10
+    assert exit.leftover > 10
 
 
 @pytest.mark.parametrize("mode", ["leave", "stay"] * 4)
