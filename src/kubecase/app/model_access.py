@@ -28,7 +28,7 @@ PROTOCOLS: dict[str, ModelProtocol] = {
 """What each CLI speaks, and so which vendor it is for where no other upstream is chosen."""
 
 
-SERVED = frozenset({"claude"})
+SERVED = frozenset(PROTOCOLS)
 """The agents whose adapters can be told of another address and key."""
 
 

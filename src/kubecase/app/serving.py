@@ -156,23 +156,26 @@ def _undressed(agent: "Agent", lead: "Lead") -> "Agent":
     return agent
 
 
-def _dressed_claude(agent: "Agent", lead: "Lead") -> "Agent":
-    """Claude Code with the key of its run, our address, and our tools."""
+def _dressed(agent: "Agent", lead: "Lead") -> "Agent":
+    """A CLI with the key of its run, our address, and our tools."""
     from kubecase.agents.claude import Claude
+    from kubecase.agents.codex import Codex
+    from kubecase.agents.gemini import Gemini
+    from kubecase.agents.goose import Goose
+    from kubecase.agents.opencode import Opencode
     from kubecase.core.ports import Credential
     from kubecase.gateways.model import base_url
 
-    if not isinstance(agent, Claude):
-        raise TypeError("not the adapter that this is for")
+    if not isinstance(agent, Claude | Codex | Gemini | Goose | Opencode):
+        raise TypeError("not an adapter that this is for")
     if lead.tools is not None:
         agent = replace(agent, tool_server=lead.tools)
     if lead.model_key is None or lead.model_port is None:
         return agent
-    credential = Credential(variable="ANTHROPIC_API_KEY", value=lead.model_key.text)
-    return replace(agent, credential=credential, base_url=base_url("claude", lead.model_port))
+    variable = "model key" if agent.credential is None else agent.credential.variable
+    credential = Credential(variable=variable, value=lead.model_key.text)
+    return replace(agent, credential=credential, base_url=base_url(agent.name, lead.model_port))
 
 
-DRESSED: "Mapping[str, Callable[[Agent, Lead], Agent]]" = {"claude": _dressed_claude}
+DRESSED: "Mapping[str, Callable[[Agent, Lead], Agent]]" = dict.fromkeys(PROTOCOLS, _dressed)
 """The agents that can be served all of it, and how each is told where it is."""
-
-assert set(DRESSED) <= set(PROTOCOLS)  # noqa: S101 - each needs a protocol of its own

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 BUILTIN = "builtin"
 COMMAND = "command"
-KEYS = {"claude": "ANTHROPIC_API_KEY"}
+KEYS = {
+    "claude": "ANTHROPIC_API_KEY",
+    "codex": "OPENAI_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "goose": "OPENAI_API_KEY",
+    "opencode": "OPENAI_API_KEY",
+}
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

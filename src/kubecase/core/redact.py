@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kubecase.core.redact_pairs import pairs
+from kubecase.core.redact_phrases import phrases
 from kubecase.core.secret_words import Kind, is_harmless, kind_of, looks_random
 
 MARKER = "[redacted]"
@@ -65,13 +66,13 @@ _SCHEME = re.compile(r"(?i)\b(?:bearer|basic)\s{1,4}([A-Za-z0-9._~+/=-]{8,}+)")
 
 _HEAD = re.compile(
     r"""(?<![\w.-])(?:(?<=\\)[nrt])?+(?P<flag>-{0,2}+)(?P<name>[A-Za-z_.][\w.-]{0,199}+)
-        (?P<sep> (?P<quote>\\{0,4}["'])?+ [ \t]{0,8}+ (?P<op>:=|=>|[=:]) [ \t]{0,40}+
+        (?P<sep> (?P<quote>\\{0,4}["'])?+ [ \t]{0,60}+ (?P<op>:=|=>|[=:]) [ \t]{0,40}+
                | (?<=[a-zA-Z0-9])> | [ \t]++ (?!-) )""",
     re.VERBOSE | re.ASCII,
 )
 _HINTS = (
     "pass", "pwd", "secret", "token", "key", "auth", "cred", "cookie", "session", "sig", "hmac",
-    "bearer", "jwt", "otp",
+    "bearer", "jwt", "otp", "dockerconfigjson",
 )  # fmt: skip
 _QUOTED = re.compile(r"""(?P<quote>\\{0,4}["'])(?P<value>(?:(?!(?P=quote))[^\n]){0,65536}+)""")
 _BARE = re.compile(
@@ -138,7 +139,7 @@ class Redactor:
             if found := text.count(secret):
                 total += found
                 text = text.replace(secret, MARKER)
-        for step in (_private_keys, _groups, _pairs, _names):
+        for step in (_private_keys, _groups, _pairs, _phrases, _names):
             text, count = step(text)
             total += count
         return text, total
@@ -220,6 +221,10 @@ def _pairs(text: str) -> tuple[str, int]:
     return pairs(text, MARKER)
 
 
+def _phrases(text: str) -> tuple[str, int]:
+    return phrases(text, MARKER)
+
+
 def _hints(text: str) -> bool:
     """Whether any name in `text` could be that of a secret: cheap, and mostly the answer is no."""
     lowered = text.lower()
@@ -235,7 +240,7 @@ def _names(text: str) -> tuple[str, int]:
     while head := _HEAD.search(text, position):
         position = head.end("name")
         kind = kind_of(head["name"])
-        if kind is Kind.NONE:
+        if kind is Kind.NONE or text.startswith("checksum/", head.start("name") - 9):
             continue
         span = _secret_after(text, head, kind)
         if span is None:
@@ -338,6 +343,8 @@ class _Walk:
     def under(self, name: str, value: Any, depth: int) -> Any:
         """`value` as it may be shown under `name`."""
         kind = kind_of(name) if _hints(name) else Kind.NONE
+        if kind is not Kind.NONE and isinstance(value, Mapping) and value.get("sensitive") is True:
+            value = {**value, "value": self.mask()}  # how terraform shows an output
         if kind is Kind.NONE or value is None or isinstance(value, bool | Mapping):
             return self.value(value, depth)
         if isinstance(value, list | tuple):

@@ -51,6 +51,9 @@ _SUFFIX_WORDS = (
     ("clientsecret", Kind.TOKEN), ("authtoken", Kind.TOKEN), ("accesstoken", Kind.TOKEN),
     ("apikey", Kind.TOKEN), ("accesskey", Kind.TOKEN), ("secretkey", Kind.TOKEN),
     ("sharedkey", Kind.TOKEN), ("privatekey", Kind.TOKEN), ("apitoken", Kind.TOKEN),
+    ("identitytoken", Kind.TOKEN), ("refreshtoken", Kind.TOKEN), ("bearertoken", Kind.TOKEN),
+    ("sessiontoken", Kind.TOKEN), ("requirepass", Kind.PASSWORD), ("masterauth", Kind.PASSWORD),
+    ("dockerconfigjson", Kind.RANDOM_ONLY),
 )  # fmt: skip
 _TAIL = {
     "base", "prod", "production", "staging", "stage", "dev", "test", "value", "val", "new", "old",
@@ -67,7 +70,7 @@ _DIGITS = re.compile(r"\d+")
 def kind_of(name: str) -> Kind:
     """What `name` (at most 200 characters of it count, from the end) says about its value."""
     name = name[-200:]
-    if name.upper() in {"PWD", "OLDPWD"} and name != "pwd":
+    if name in {"PWD", "OLDPWD"}:
         return Kind.NONE
     words = [w.lower() for w in _SPLIT.split(_CAMEL.sub("_", name)) if w]
     if words[-2:] == ["key", "data"]:
@@ -89,7 +92,7 @@ def _judge(last: str, before: str, *, shouted: bool) -> Kind:
         return Kind.RANDOM_ONLY if before == "session" else Kind.NONE
     kind = _LAST.get(last, Kind.NONE)
     if last == "secret":
-        if before in _REFERENCE:
+        if before in _REFERENCE or before == "checksum":
             return Kind.NONE
         return Kind.TOKEN if shouted or before in _BEFORE_SECRET else kind
     if last == "token" and before in _NOT_TOKENS:
@@ -119,7 +122,8 @@ _PROSE = frozenset(_PROSE_WORDS.split())
 _PLACEHOLDER = re.compile(
     r"(?:(?:bearer|basic|token|digest)\s+)?\[?redacted\]?|\(?sensitive(?: value)?\)?"
     r"|[*x•.#-]{3,}|<[^<>]*>?|\$\{[^}]*\}?|\$\([^)]*\)?"
-    r"|\$[A-Za-z_]\w*|\{\{.*|%[sdvq]|%\([a-z]+\)s|\{[\w.:]*\}|[|>&*{\[]|[|>][+-]|\{\}|\[\]|!\w*",
+    r"|\$[A-Za-z_]\w*|\{\{.*|%[sdvq]|%\([a-z]+\)s|\{[\w.:]*\}|[|>&*{\[]|[|>][+-]|\{\}|\[\]|!\w*"
+    r"|HTTP/\d(?:\.\d)?",
     re.IGNORECASE | re.ASCII,
 )
 _OBJECT_NAME = re.compile(
@@ -145,7 +149,7 @@ def is_harmless(value: str, kind: Kind) -> bool:
         return True
     if kind is Kind.NOT_A_NAME:
         return _OBJECT_NAME.fullmatch(bare) is not None and not _mixed(bare)
-    return kind is Kind.RANDOM_ONLY and not looks_random(bare)
+    return kind is Kind.RANDOM_ONLY and not looks_random(bare.removeprefix("base64:"))
 
 
 def _mixed(name: str) -> bool:

@@ -85,9 +85,12 @@ def tool_list(*, with_case: bool) -> "list[Tool]":
         name="read_context", description=READ_CONTEXT, annotations=reading,
         input_schema=_READ_CONTEXT_INPUT,
     )  # fmt: skip
+    # Not destructive: some CLIs ask nobody for such a tool, and there is nobody to be asked.
+    harmless = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
     write_report = Tool(
-        name="write_report", description=WRITE_REPORT, input_schema=_WRITE_REPORT_INPUT
-    )
+        name="write_report", description=WRITE_REPORT, annotations=harmless,
+        input_schema=_WRITE_REPORT_INPUT,
+    )  # fmt: skip
     return [kubectl_read, read_context, write_report]
 
 
