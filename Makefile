@@ -1,5 +1,5 @@
 # Everything a newcomer needs: `make demo` and `make test`.
-.PHONY: help demo test check bench setup lock clean
+.PHONY: help demo test test-real check bench setup lock clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -12,6 +12,12 @@ test: ## set up and run every test with coverage
 	@scripts/setup dev
 	@rm -f .coverage .coverage.*
 	@.venv/bin/pytest -n auto --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+
+test-real: ## run every real agent CLI from npm: Claude Code, Codex, Gemini CLI, opencode, Goose
+	@scripts/setup dev
+	@scripts/install-real-clis
+	@scripts/install-other-clis
+	@KUBECASE_NO_SKIPS=1 .venv/bin/pytest tests/real -v $(ARGS)
 
 check: ## the whole gate: format, lint, types, contracts, tests, coverage
 	@scripts/setup dev

@@ -15,14 +15,19 @@ from hypothesis import strategies as st
 import kubecase.agents
 from fakes.agent import INCIDENT, a_briefing, an_exit, following, recorded
 from kubecase.agents.claude import Claude
+from kubecase.agents.codex import Codex
 from kubecase.agents.command import CommandAgent
+from kubecase.agents.gemini import Gemini
+from kubecase.agents.goose import Goose
+from kubecase.agents.opencode import Opencode
 from kubecase.agents.options import SHARED_VARIABLES
 from kubecase.agents.scripted import Scripted
 from kubecase.core.model import Verdict
-from kubecase.core.ports import Agent, AgentEvent, Credential, Moment
+from kubecase.core.ports import Agent, AgentEvent, Credential, Moment, ToolServer
 
 KEY = "sk-test-000-a-key-that-must-not-be-seen"
 CREDENTIAL = Credential(variable="ANTHROPIC_API_KEY", value=KEY)
+TOOLS = ToolServer(url="http://127.0.0.1:8183/mcp", token="kubecase-token-of-the-tools")
 WORKSPACE = Path("/srv/cases/incident-1")
 PRIVATE = Path("/srv/runs/1/private")
 
@@ -36,6 +41,22 @@ ADAPTERS: dict[str, Callable[[], Agent]] = {
     "command": lambda: CommandAgent(
         argv=("triage", "--deep", "a b; $(touch x)"), extra={"TRIAGE_LEVEL": "3"},
         credential=CREDENTIAL,
+    ),
+    "codex": lambda: Codex(
+        program="/opt/codex", model="gpt-5", credential=CREDENTIAL, tool_server=TOOLS,
+        base_url="http://127.0.0.1:8181/v1",
+    ),
+    "gemini": lambda: Gemini(
+        program="/opt/gemini", credential=CREDENTIAL, tool_server=TOOLS,
+        base_url="http://127.0.0.1:8181",
+    ),
+    "goose": lambda: Goose(
+        program="/opt/goose", model="gpt-5", credential=CREDENTIAL, tool_server=TOOLS,
+        base_url="http://127.0.0.1:8181",
+    ),
+    "opencode": lambda: Opencode(
+        program="/opt/opencode", model="gpt-5", credential=CREDENTIAL, tool_server=TOOLS,
+        base_url="http://127.0.0.1:8181/v1",
     ),
     "scripted": lambda: Scripted(python=sys.executable),
     "scripted, plan in a file": lambda: Scripted(python=sys.executable, plan=Path("/p/plan.json")),
@@ -230,7 +251,9 @@ def test_every_adapter_has_a_name_of_its_own() -> None:
     """Names are what settings, rows and metrics show."""
     names = {make().name for make in ADAPTERS.values()}
 
-    assert names == {"claude", "command", "scripted"}
+    assert names == {
+        "claude", "codex", "command", "gemini", "goose", "opencode", "scripted",
+    }  # fmt: skip
 
 
 FORBIDDEN = {

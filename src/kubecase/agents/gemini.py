@@ -87,9 +87,9 @@ class Gemini:
             own[_KEY] = self.credential.value
         if self.base_url is not None:
             own[_BASE_URL] = self.base_url
-        place = Path(briefing.environment["HOME"]).relative_to(workspace) / ".gemini/settings.json"
+        place = Path(briefing.environment["HOME"]).relative_to(workspace) / ".gemini"
         settings = json.dumps(self._settings(server), indent=2).encode()
-        prompt = f"{briefing.user_prompt}\n{briefing.system_prompt}\n{SYSTEM}\n"
+        told = f"{briefing.system_prompt}\n{SYSTEM}\n".encode("utf-8", "replace")
         return Command(
             argv=(
                 self.program, "-o", "stream-json", "--skip-trust", "--approval-mode", "default",
@@ -97,9 +97,9 @@ class Gemini:
             ),
             environment={**briefing.environment, **own},
             cwd=workspace,
-            stdin=prompt.encode("utf-8", "replace"),
+            stdin=briefing.user_prompt.encode("utf-8", "replace"),
             stop_signal=SIGTERM,
-            files={str(place): settings},
+            files={str(place / "settings.json"): settings, str(place / "GEMINI.md"): told},
             private_files={"policy.toml": policy().encode()},
             read_only_paths=(Path(self.program),) if self.program.startswith("/") else (),
         )  # fmt: skip

@@ -97,15 +97,15 @@ class Goose:
         if self.base_url is not None:
             own[_HOST] = self.base_url
         home = Path(briefing.environment["HOME"]).relative_to(workspace)
-        prompt = f"{briefing.user_prompt}\n{briefing.system_prompt}\n{SYSTEM}\n"
+        told = f"{briefing.system_prompt}\n{SYSTEM}"
         return Command(
             argv=(
                 self.program, "run", "--no-session", "-q", "--output-format", "stream-json",
-                "--max-turns", str(self.max_turns), "-i", "-",
+                "--max-turns", str(self.max_turns), "--system", told, "-i", "-",
             ),
             environment={**briefing.environment, **own},
             cwd=workspace,
-            stdin=prompt.encode("utf-8", "replace"),
+            stdin=briefing.user_prompt.encode("utf-8", "replace"),
             stop_signal=SIGTERM,
             files={str(home / ".config/goose/config.yaml"): _config(server).encode()},
             read_only_paths=(Path(self.program),) if self.program.startswith("/") else (),

@@ -88,14 +88,17 @@ class Opencode:
             own[_KEY] = self.credential.value
         home = Path(briefing.environment["HOME"]).relative_to(workspace)
         config = json.dumps(self._config(server), indent=2).encode()
-        prompt = f"{briefing.user_prompt}\n{briefing.system_prompt}\n{SYSTEM}\n"
+        told = f"{briefing.system_prompt}\n{SYSTEM}\n".encode("utf-8", "replace")
         return Command(
             argv=(self.program, "run", "--format", "json"),
             environment={**briefing.environment, **own},
             cwd=workspace,
-            stdin=prompt.encode("utf-8", "replace"),
+            stdin=briefing.user_prompt.encode("utf-8", "replace"),
             stop_signal=SIGTERM,
-            files={str(home / ".config/opencode/opencode.json"): config},
+            files={
+                str(home / ".config/opencode/opencode.json"): config,
+                str(home / ".config/opencode/AGENTS.md"): told,
+            },
             read_only_paths=(Path(self.program),) if self.program.startswith("/") else (),
         )
 

@@ -192,8 +192,7 @@ class AgentRuntimeSection(Section):
         ["builtin"], "Agents that are asked in turn when the chosen one has failed."
     )
     allow_write_capable_credential: Boolean = option(
-        False,
-        "Whether agents may be asked with a cluster credential that can write; they read only.",
+        False, "Whether agents may be asked with a credential that can write; they read only.",
         "AGENT_RUNTIME_ALLOW_WRITE_CAPABLE",
     )  # fmt: skip
     skills_source: FilePath | None = option(
@@ -285,9 +284,7 @@ class ClusterSection(Section):
     """One cluster, by the name that reports and metrics use."""
 
     kubeconfig: FilePath | None = option(
-        None,
-        "Kubeconfig with a read-only credential.",
-        example="/etc/kubecase/production.kubeconfig",
+        None, "Kubeconfig with a read-only credential.", example="/etc/kubecase/prod.kubeconfig"
     )
     context: Text | None = option(
         None, "Context of the kubeconfig that is meant. Unset means its current one.",
