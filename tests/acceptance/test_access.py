@@ -74,6 +74,12 @@ def test_the_documentation_holds_the_manifests(home: Home) -> None:
     assert shown == kubecase(home, "rbac").stdout
 
 
+def test_json_is_the_same_manifests(home: Home) -> None:
+    """Programs get with --json the objects that people get as YAML."""
+    done = kubecase(home, "rbac", "-n", "shop", "--json")
+    assert json.loads(done.stdout) == rendered(home, "-n", "shop")
+
+
 def test_a_name_that_is_none_is_refused(home: Home) -> None:
     """A namespace that could not exist is told of before anything is printed."""
     done = kubecase(home, "rbac", "-n", "Shop/../x")

@@ -55,7 +55,9 @@ def test_every_question_sets_its_subresource(tmp_path: Path) -> None:
     ("may", "word"),
     [
         ({"verb": "create", "resource": "pods", "subresource": ""}, "create"),
+        ({"verb": "update", "resource": "pods", "subresource": ""}, "update"),
         ({"verb": "update", "resource": "deployments"}, "update"),
+        ({"verb": "patch", "resource": "pods", "subresource": ""}, "patch"),
         ({"verb": "patch", "resource": "pods", "subresource": "ephemeralcontainers"}, "patch"),
         ({"verb": "delete", "resource": "pods"}, "delete"),
         ({"verb": "get", "resource": "pods", "subresource": "exec"}, "exec"),
@@ -81,6 +83,26 @@ def test_a_credential_that_can_write_is_found_out(
     assert "kubecase rbac | kubectl apply -f -" in str(refusal.hint)
     assert "kubecase kubeconfig --out FILE" in str(refusal.hint)
     assert "allow_write_capable_credential" in str(refusal.hint)
+
+
+def test_a_star_is_every_right_to_write(tmp_path: Path) -> None:
+    """Who may do everything can write in every way, whatever else was answered (req 13.3)."""
+    with FakeCluster() as cluster:
+        cluster.may = lambda asked: reader_may(asked) or asked["verb"] == "*"
+        found = asked(cluster, tmp_path)
+
+    assert found.can_write == ("create", "update", "patch", "delete", "exec")
+
+
+def test_the_documentation_counts_the_questions(tmp_path: Path) -> None:
+    """As many questions are asked as docs/rbac.md says, and none is asked twice."""
+    with FakeCluster() as cluster:
+        asked(cluster, tmp_path)
+    different = {tuple(sorted(each.items())) for each in cluster.reviews}
+
+    text = (Path(__file__).parents[2] / "docs/rbac.md").read_text()
+    assert len(different) == len(cluster.reviews)
+    assert f"({len(different)}\n`SelfSubjectAccessReview` questions" in text
 
 
 def test_what_is_missing_and_what_is_dangerous_is_said(tmp_path: Path) -> None:

@@ -69,19 +69,25 @@ def test_a_flag_means_the_same_with_every_verb(verb: str) -> None:
             assert BY_LETTER[flag.short].name == flag.name
 
 
-@pytest.mark.parametrize("name", sorted(NEVER))
-@pytest.mark.parametrize("form", ["{} x get pods", "get pods {}", "get {}=x pods", "get {} x pods"])
-def test_a_flag_that_is_never_used_is_refused_by_its_name(name: str, form: str) -> None:
-    """Credentials, files, streams and raw paths are refused wherever they stand (req 13.5, 13.8)."""
-    shown = f"--{name}" if len(name) > 1 else f"-{name}"
-    if name == "recursive" and form.startswith("{}"):
-        return  # explain has it, so that what is wrong is only seen with the verb
-    says = refused(form.format(shown))
+def shown(name: str) -> str:
+    return f"--{name}" if len(name) > 1 else f"-{name}"
 
-    if name in {"watch", "w"} and form.startswith("{}"):
-        assert "x" in says  # rollout status has it as a switch, so that `x` is the verb
-    else:
-        assert shown in says
+
+@pytest.mark.parametrize("name", sorted(NEVER))
+@pytest.mark.parametrize("form", ["get pods {}", "get {}=x pods", "get {} x pods", "-A get {}"])
+def test_a_flag_that_is_never_used_is_refused_by_its_name(name: str, form: str) -> None:
+    """Credentials, files, streams and raw paths are refused in every place (req 13.5, 13.8)."""
+    says = refused(form.format(shown(name)))
+
+    assert f"The flag {shown(name)} is not allowed: " in says
+
+
+@pytest.mark.parametrize("name", sorted({*NEVER} - {*BY_NAME} - {*BY_LETTER}))
+@pytest.mark.parametrize("verb", ["get", "delete", "no-such-verb"])
+def test_such_a_flag_is_refused_before_the_verb_is_looked_at(name: str, verb: str) -> None:
+    """A flag in front is told apart from the verb, so that nothing hides behind it (req 13.8)."""
+    for form in ("{} x {} pods", "{}=x {} pods"):
+        assert f"The flag {shown(name)} is not allowed: " in refused(form.format(shown(name), verb))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +131,8 @@ def test_no_form_of_a_secret_is_read(line: str) -> None:
     [
         "get pod api/0/x", "get pod ../x", "get pod -- -x", "get pod/..", "get pod/", "get /x",
         "get pods pod/api-0", "get pod 'a b'", "get pod a?b", "get pods,", "logs -- -f",
-        "get pod \u0430pi", "get p\u043eds", "get pods \u200b", "g\u0435t pods", "top pods -- --raw",
+        "get pod \u0430pi", "get p\u043eds", "get pods \u200b", "g\u0435t pods",
+        "top pods -- --raw",
         f"get pod {'x' * 254}", f"get pod {'x' * 4097}", "get pods" + " x" * 100,
     ],
 )  # fmt: skip

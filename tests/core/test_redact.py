@@ -204,7 +204,10 @@ def test_any_json_can_be_redacted_and_stays_json(value: object) -> None:
 @pytest.mark.parametrize(
     "unit",
     ["a", "password=", "token_type='a ", "://a:b", "-----BEGIN PRIVATE KEY-----", "eyJ", "sk-",
-     "password ", "bearer ", 'password="', "password\\", "secret", "-u ", "a: ", "-", "{"],
+     "password ", "bearer ", 'password="', "password\\", "secret", "-u ", "a: ", "-", "{",
+     "docker login -p", "mysql ", "redis-cli -a x ", "ldapadd ", "'password': {", "a:*:b:",
+     '"token" : {"value" ', "token = null -> ", "key for x is ", "oracle:thin:a/",
+     "<password value ", "vault login -a ", "identified by '", "credentials a:"],
 )  # fmt: skip
 def test_hostile_text_takes_linear_time(unit: str) -> None:
     """Eight times the text takes about eight times as long, whatever is repeated in it."""

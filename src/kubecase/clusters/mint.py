@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import anyio
 import httpx2
+from lightkube.core.exceptions import ConfigError
 
 from kubecase.clusters.client import auth_of
 from kubecase.clusters.connection import tls_context
@@ -104,17 +105,28 @@ async def _post(credentials: Credentials, path: str, body: bytes) -> tuple[int, 
             with anyio.fail_after(SECONDS):
                 if isinstance(auth, PluginAuth):
                     await auth.renew()
-                answer = await http.post(
-                    path, content=body, headers={"Content-Type": "application/json"},
+                async with http.stream(
+                    "POST", path, content=body,
+                    headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
                     extensions={"sni_hostname": name} if name else {},
-                )  # fmt: skip
-                return answer.status_code, answer.content[:MAX_ANSWER]
-        except (TimeoutError, httpx2.HTTPError) as error:
+                ) as answer:  # fmt: skip
+                    return answer.status_code, await _start_of(answer)
+        except (TimeoutError, httpx2.HTTPError, ConfigError) as error:
             raise ClusterUnavailable(
                 f"the cluster of context {credentials.context} cannot be asked: "
                 f"{type(error).__name__}",
                 hint="Check the kubeconfig, its context and the way to the server.",
             ) from error
+
+
+async def _start_of(answer: httpx2.Response) -> bytes:
+    """As much as a token may take: raw, so that nothing is unpacked to more than was sent."""
+    data = bytearray()
+    async for chunk in answer.aiter_raw():
+        data += chunk
+        if len(data) > MAX_ANSWER:
+            break
+    return bytes(data[:MAX_ANSWER])
 
 
 def _refused(status: int, data: bytes, namespace: str, account: str) -> ClusterUnavailable:
@@ -151,7 +163,7 @@ def _kubeconfig(
     if credentials.tls_server_name:
         told["tls-server-name"] = credentials.tls_server_name
     if credentials.proxy:
-        told["proxy-url"] = credentials.proxy
+        told["proxy-url"] = _without_password(credentials.proxy)
     name = credentials.context
     return {
         "apiVersion": "v1",
@@ -161,3 +173,9 @@ def _kubeconfig(
         "users": [{"name": account, "user": {"token": token}}],
         "contexts": [{"name": name, "context": {"cluster": name, "user": account}}],
     }
+
+
+def _without_password(proxy: str) -> str:
+    """The proxy's address alone: whoever is to use it has a log-in of their own, or needs none."""
+    parts = urlsplit(proxy)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -49,10 +49,14 @@ READS: Mapping[str, Question] = {
 SECRETS = (Question(verb="get", resource="secrets"), Question(verb="list", resource="secrets"))
 WRITES: Mapping[str, tuple[Question, ...]] = {
     "create": (Question(verb="create", resource="pods"),
-               Question(verb="create", resource="deployments", group="apps")),
-    "update": (Question(verb="update", resource="deployments", group="apps"),
-               Question(verb="update", resource="configmaps")),
-    "patch": (Question(verb="patch", resource="deployments", group="apps"),
+               Question(verb="create", resource="deployments", group="apps"),
+               Question(verb="create", resource="pods", subresource="ephemeralcontainers")),
+    "update": (Question(verb="update", resource="pods"),
+               Question(verb="update", resource="deployments", group="apps"),
+               Question(verb="update", resource="configmaps"),
+               Question(verb="update", resource="pods", subresource="ephemeralcontainers")),
+    "patch": (Question(verb="patch", resource="pods"),
+              Question(verb="patch", resource="deployments", group="apps"),
               Question(verb="patch", resource="pods", subresource="ephemeralcontainers")),
     "delete": (Question(verb="delete", resource="pods"),
                Question(verb="delete", resource="deployments", group="apps")),
@@ -61,6 +65,9 @@ WRITES: Mapping[str, tuple[Question, ...]] = {
              Question(verb="create", resource="pods", subresource="portforward")),
 }  # fmt: skip
 """Any one of them makes the word true."""
+
+EVERYTHING = Question(verb="*", resource="*", group="*")
+"""What makes all words of `WRITES` true."""
 
 DANGERS: Mapping[str, Question] = {
     "can issue tokens for service accounts": Question(
@@ -102,8 +109,11 @@ async def preflight(
         except ApiFailure as error:
             failures.append(str(error))
 
-    wanted = [*READS.values(), *SECRETS, *DANGERS.values()]
+    # Writes early: where time runs out, a credential that can write is found out all the same.
+    wanted = [READS["can_get_pods"], EVERYTHING]
     wanted += [each for questions in WRITES.values() for each in questions]
+    wanted += [*DANGERS.values(), *SECRETS, *READS.values()]
+    wanted = list(dict.fromkeys(wanted))
     with anyio.move_on_after(SECONDS) as bound:
         try:
             await client.sign_in()
@@ -128,7 +138,9 @@ def _permissions(
     said["can_get_secrets"] = answers.get(SECRETS[0])
     said["secrets_access_allowed"] = any(secrets) if secrets else None
     writes = tuple(
-        word for word, each in WRITES.items() if any(answers.get(question) for question in each)
+        word
+        for word, each in WRITES.items()
+        if any(answers.get(question) for question in (EVERYTHING, *each))
     )
     warnings = [_LACKS[name] for name in _LACKS if said[name] is False]
     if writes:

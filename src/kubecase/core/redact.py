@@ -344,7 +344,8 @@ class _Walk:
         """`value` as it may be shown under `name`."""
         kind = kind_of(name) if _hints(name) else Kind.NONE
         if kind is not Kind.NONE and isinstance(value, Mapping) and value.get("sensitive") is True:
-            value = {**value, "value": self.mask()}  # how terraform shows an output
+            shown = value.get("value")  # an output of terraform
+            value = {**value, "value": self.mask()} if shown not in (None, "", MARKER) else value
         if kind is Kind.NONE or value is None or isinstance(value, bool | Mapping):
             return self.value(value, depth)
         if isinstance(value, list | tuple):
