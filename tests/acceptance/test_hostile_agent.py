@@ -121,6 +121,26 @@ def test_a_hostile_agent_finds_no_credential_and_no_way_around(
     assert home.run("verify", result["incident_id"]).returncode == 0
 
 
+def test_plain_supervision_says_what_it_does_not_guarantee(home: Home, tmp_path: Path) -> None:
+    """In isolation `process` the report says that files, credentials and network are not closed."""
+    fake = FakeCluster(recorded("crashloop"), token=TOKEN, authority=Authority.make(tmp_path))
+    pod = next(e["metadata"]["name"] for e in fake.objects if e["kind"] == "Pod")
+    agent = home.agent("printf '%0200d' 1 >output/investigation.md; env >output/artifacts/env")
+    with fake:
+        real = fake.kubeconfig(tmp_path / "real")
+        code, result = home.result(
+            f"pod/{pod}", "-n", "shop", "--kubeconfig", str(real), "--agent", "command",
+            env={"AGENT_RUNTIME_COMMAND": str(agent), "AGENT_RUNTIME_ISOLATION": "process"},
+        )  # fmt: skip
+
+    assert code in {0, 1}, result
+    report = Path(result["reports"]["md"]).read_text()
+    for word in ("files:", "credentials:", "network:"):
+        assert word in report
+    for path in home.data.rglob("*"):
+        assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
+
+
 def found_by(result: dict[str, Any]) -> dict[str, Any]:
     (artifact,) = result["artifacts"]
     value = json.loads(Path(artifact["path"]).read_text())

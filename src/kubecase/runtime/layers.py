@@ -153,6 +153,7 @@ class ProcessLayer:
             return (
                 f"same user: agents may signal and inspect one another, as {user.name}",
                 f"files: the agent may read and write whatever {user.name} may",
+                f"credentials: it is given none, but may find what {user.name} has",
                 HOST_NETWORK,
                 MEMORY,
                 DAEMONS,
@@ -160,6 +161,7 @@ class ProcessLayer:
         own = (
             "same user: the agent may signal and inspect any process of the user that runs it",
             "files: the agent may read and write whatever that user may",
+            "credentials: the agent is given none, but may find a kubeconfig or key of that user's",
             HOST_NETWORK,
             MEMORY,
             DAEMONS,
