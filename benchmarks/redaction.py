@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from fakes.redaction_corpus import Positive, negatives, positives, unseen
+from fakes.redaction_formats import formats, lookalikes
 from kubecase.core.redact import Redactor
 from kubecase.core.redact_stream import LineRedactor
 
@@ -28,12 +29,12 @@ def rate(work: object, size: int) -> float:
 
 
 def main() -> None:
-    found = positives()
+    found = positives() + formats()
     print(f"kinds of secrets                  {len({each.kind for each in found})}")
     print(f"half that rules were made by   {recall([e for e in found if not e.held_out])}")
     print(f"half held out                  {recall([e for e in found if e.held_out])}")
     print(f"formats tried afterwards       {recall(unseen())}")
-    harmless = negatives()
+    harmless = negatives() + lookalikes()
     touched = [text for text in harmless if REDACTOR.text(text)[1]]
     print(f"harmless lines                {len(harmless):6d}, touched {len(touched)}")
     data = LOG.encode()
