@@ -233,3 +233,20 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_auto_passes_over_an_agent_that_lacks_a_setting(home: Home) -> None:
+    """A CLI whose model nobody has named is not chosen by itself; with one it is."""
+    program = home.root / "bin/goose"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    env = {"PATH": f"{program.parent}:/usr/bin:/bin", "OPENAI_API_KEY": "sk-made-up-0123456789"}
+
+    without = home.run("doctor", env=env).stdout.decode()
+    named = home.run(
+        "doctor", env={**env, "KUBECASE_AGENTS__GOOSE__MODEL": "gpt-x"}
+    ).stdout.decode()
+
+    assert "builtin would be asked" in without
+    assert "goose would be asked" in named

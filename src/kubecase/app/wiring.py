@@ -73,6 +73,8 @@ def choose_agent(settings: Settings) -> Choice:
     An agent that cannot be used is still chosen when it was named: its case is opened and ends
     with a report that says what is missing.
     """
+    from kubecase.app.unavailable import UnavailableAgent
+
     wanted = settings.agent_runtime.agent
     if wanted == BUILTIN:
         return Choice(name=BUILTIN, agent=None, why="as configured", chosen=False)
@@ -87,9 +89,11 @@ def choose_agent(settings: Settings) -> Choice:
     for name, key in KEYS.items():
         program = shutil.which(name, path=settings.host.search_path)
         if program and key in settings.model_keys:
-            return Choice(
-                name=name, agent=_named(name, settings), why=f"{key} and {program} are there"
-            )
+            agent = _named(name, settings)
+            # One that lacks a setting, such as its model, is passed over: nobody asked for it.
+            if not isinstance(agent, UnavailableAgent):
+                why = f"{key} and {program} are there"
+                return Choice(name=name, agent=agent, why=why)
     return Choice(
         name=BUILTIN,
         agent=None,
