@@ -193,7 +193,13 @@ def test_what_holds_anything_is_masked_whole(cluster: FakeCluster, tmp_path: Pat
     """Binary data of ConfigMaps, and the releases that Helm keeps in them, are not shown."""
     cluster.objects.append({
         "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "release", "namespace": "shop", "labels": {"owner": "helm"}},
+        "metadata": {
+            "name": "release", "namespace": "shop", "labels": {"owner": "helm"},
+            "annotations": {
+                "kubectl.kubernetes.io/last-applied-configuration":
+                    '{"kind":"ConfigMap","binaryData":{"blob":"AAAA/everything"}}',
+            },
+        },
         "data": {"release": "H4sIAAAAAAAA/everything"}, "binaryData": {"blob": "AAAA/everything"},
     })  # fmt: skip
     with rig_for(cluster, tmp_path) as rig:

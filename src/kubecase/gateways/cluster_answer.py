@@ -8,6 +8,7 @@ from typing import Any
 from kubecase.clusters.untrusted import Unreadable, decode, parse_json
 from kubecase.core.redact import MARKER, Redactor
 
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 OFFLOADED = 128 * 1024
 """From this size on an answer is parsed and redacted in a thread, so that nobody else waits."""
 
@@ -82,7 +83,17 @@ def _without_bundle(each: Any, of_list: str) -> tuple[Any, int]:
     if isinstance(data, Mapping) and _is_helm(each) and "release" in data:
         result["data"] = {**data, "release": MARKER}
         count += 1
+    if count and isinstance(each.get("metadata"), Mapping):
+        result["metadata"] = _without_copy(each["metadata"])
     return result, count
+
+
+def _without_copy(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """`metadata` without the copy of the whole object that `kubectl apply` keeps in it."""
+    annotations = metadata.get("annotations")
+    if not isinstance(annotations, Mapping) or _APPLIED not in annotations:
+        return dict(metadata)
+    return {**metadata, "annotations": {**annotations, _APPLIED: MARKER}}
 
 
 def _is_helm(each: Mapping[str, Any]) -> bool:
