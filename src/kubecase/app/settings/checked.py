@@ -6,19 +6,18 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from kubecase.app.settings.agent_runtime import AgentRuntimeSection, SkillSection
 from kubecase.app.settings.container import ContainerSection
 from kubecase.app.settings.document import Steps, shown
 from kubecase.app.settings.environment import nearest
 from kubecase.app.settings.loading import Gathered
 from kubecase.app.settings.model import (
     LATER,
-    AgentRuntimeSection,
     AgentSection,
     BudgetSection,
     ClusterSection,
     Document,
     ModelSection,
-    SkillSection,
     StoreSection,
 )
 from kubecase.app.settings.values import (

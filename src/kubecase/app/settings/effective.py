@@ -49,9 +49,9 @@ def effective(loaded: Loaded) -> tuple[Row, ...]:
 
 
 def _values(loaded: Loaded) -> Iterator[tuple[str, str]]:
+    from kubecase.app.settings.agent_runtime import AgentRuntimeSection
     from kubecase.app.settings.container import ContainerSection
     from kubecase.app.settings.model import (
-        AgentRuntimeSection,
         AgentSection,
         BudgetSection,
         ClusterSection,

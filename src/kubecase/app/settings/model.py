@@ -10,28 +10,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from kubecase.app.settings.agent_runtime import AgentRuntimeSection
 from kubecase.app.settings.container import ContainerSection
 from kubecase.app.settings.kinds import (
     CLUSTER_PATTERN,
-    Argv,
     Boolean,
     Decimal,
     FilePath,
-    Hours,
-    Items,
-    Minutes,
     ModelPatterns,
     Name,
-    Names,
     ResourceNames,
-    Seconds,
-    SecondsOrOff,
-    Secret,
-    Size,
-    SizeOrOff,
     Text,
-    Texts,
-    User,
     Variable,
     Whole,
     between,
@@ -42,14 +31,8 @@ from kubecase.app.settings.kinds import (
 )
 from kubecase.app.settings.section import Section, option
 from kubecase.app.settings.values import (
-    CleanupPolicyName,
-    Isolation,
-    IsolationLayer,
-    LogLevel,
     ModelAuth,
     ModelProtocol,
-    Network,
-    WhenSupervisorDies,
 )
 
 MODEL_KEYS: Mapping[str, str] = {
@@ -61,193 +44,6 @@ MODEL_KEYS: Mapping[str, str] = {
 
 LATER = ("sources", "sinks", "publish", "web", "limits")
 """Sections that the design knows and this version does not have yet."""
-
-
-class SkillSection(Section):
-    """One skill of `skills_source`."""
-
-    name: Name = Field(description="Name of the skill's folder.")
-    enabled: Boolean = option(True, "Whether agents are given it.")
-
-
-class AgentRuntimeSection(Section):
-    """How investigations are run."""
-
-    agent: Name = option(
-        "auto",
-        "The agent that investigates. `auto`: the first configured agent that is healthy, else "
-        "`builtin`, and the report says which.",
-        "AGENT_RUNTIME_AGENT",
-    )
-    agent_command: Argv | None = option(
-        None,
-        "Program of the chosen agent: a name on PATH or a path, or a list of program and "
-        "arguments. Unset means the agent's own name (`claude` for claude); `command` needs it. "
-        "The environment value is split into a list like a shell would, and no shell ever sees it.",
-        "AGENT_RUNTIME_COMMAND",
-        example="[claude]",
-    )
-    workspace_root: FilePath | None = option(
-        None,
-        "Directory that holds one directory per investigation; created if absent. Unset means "
-        "`/var/lib/kubecase/workspaces` for a service, otherwise `kubecase/workspaces` in the "
-        "user's data directory (`$XDG_DATA_HOME` or `~/.local/share`).",
-        "AGENT_RUNTIME_WORKSPACE_ROOT",
-        example="/var/lib/kubecase/workspaces",
-    )
-    workspace_retention_hours: Hours = option(
-        72, "How long an ended investigation's workspace is kept. A plain number is hours.",
-        "AGENT_RUNTIME_RETENTION_HOURS",
-    )  # fmt: skip
-    max_duration_minutes: Minutes = option(
-        10,
-        "How long an agent may run. A plain number is minutes here and seconds in "
-        "AGENT_RUNTIME_MAX_DURATION.",
-        "AGENT_RUNTIME_MAX_DURATION",
-    )
-    graceful_shutdown_seconds: Seconds = option(
-        30, "How long an agent that was asked to stop may take before it is killed.",
-        "AGENT_RUNTIME_GRACE",
-    )  # fmt: skip
-    idle_timeout: SecondsOrOff = option(
-        "5m", "How long an agent may go without a byte of output; `off` for no such limit.",
-        "AGENT_RUNTIME_IDLE_TIMEOUT",
-    )  # fmt: skip
-    max_output: Size = option(
-        "64MiB", "How much an agent may write to its two output streams.",
-        "AGENT_RUNTIME_MAX_OUTPUT",
-    )  # fmt: skip
-    max_disk: Size = option(
-        "1GiB", "How large a workspace may grow.", "AGENT_RUNTIME_MAX_DISK"
-    )  # fmt: skip
-    isolation: Annotated[Isolation, word(Isolation)] = option(
-        "auto",
-        "The layer that contains an agent. `auto`: the strongest of process, landlock and bwrap "
-        "that works on this host.",
-        "AGENT_RUNTIME_ISOLATION",
-    )
-    isolation_min: Annotated[IsolationLayer, word(IsolationLayer)] = option(
-        "process", "The weakest layer that is acceptable; below it nothing is run.",
-        "AGENT_RUNTIME_ISOLATION_MIN",
-    )  # fmt: skip
-    agent_user: User | None = option(
-        None,
-        "User that agents run as, which takes root to arrange. Unset means the user of kubecase "
-        "itself; if that is root and there is a user `kubecase-agent`, that one.",
-        "AGENT_RUNTIME_AGENT_USER",
-        example="kubecase-agent",
-    )
-    network: Annotated[Network, word(Network)] = option(
-        "auto",
-        "What an agent can reach: `host`, whatever this host reaches, which an agent needs that "
-        "talks to a model itself; `none`, nothing but what kubecase serves it (needs isolation "
-        "landlock or bwrap); `auto`, `none` for an agent whose model kubecase serves where the "
-        "layer can close the network, else `host`.",
-        "AGENT_RUNTIME_NETWORK",
-    )
-    read_only_paths: Annotated[list[FilePath], Items] = option(
-        [],
-        "Files and directories that agents may read in isolation landlock and bwrap, beside their "
-        "own program and the system's.",
-        example="[/opt/models]",
-    )
-    when_supervisor_dies: Annotated[WhenSupervisorDies, word(WhenSupervisorDies)] = option(
-        "auto",
-        "What becomes of a running agent when kubecase itself is killed: `survive`, it goes on and "
-        "is taken over later; `die_with_me`, it is ended at once; `auto`, it survives where that "
-        "can work: one host, no container, no service unit that kills everything.",
-        "AGENT_RUNTIME_WHEN_SUPERVISOR_DIES",
-    )
-    require_report: Boolean = option(
-        True, "Whether exit code 0 counts as success only together with a report.",
-        "AGENT_RUNTIME_REQUIRE_REPORT",
-    )  # fmt: skip
-    cleanup_policy: Annotated[CleanupPolicyName, word(CleanupPolicyName)] = option(
-        "delete_after_retention", "What becomes of the workspace of an ended investigation.",
-        "AGENT_RUNTIME_CLEANUP_POLICY",
-    )  # fmt: skip
-    min_free_space: SizeOrOff = option(
-        "1GiB",
-        "How much is to stay free on the disk of `workspace_root`. Below it, garbage collection "
-        "takes finished workspaces before their retention is over, in the order in which they "
-        "ended, as far as the cleanup policy lets them go at all; `off` for never.",
-        "AGENT_RUNTIME_MIN_FREE_SPACE",
-    )
-    gc_interval: SecondsOrOff = option(
-        "1h",
-        "How long garbage collection rests between two passes of its loop (`kubecase gc --watch`); "
-        "`off` for no loop. `kubecase gc` makes one pass at any time.",
-        "AGENT_RUNTIME_GC_INTERVAL",
-    )
-    retries: Annotated[Whole, between(0, 10)] = option(
-        2, "How many further attempts follow a failure that may pass (rate limit, 5xx, network).",
-        "AGENT_RUNTIME_RETRIES",
-    )  # fmt: skip
-    retry_delay: Seconds = option(
-        10,
-        "Pause before the first further attempt; it doubles with each, up to five minutes.",
-        "AGENT_RUNTIME_RETRY_DELAY",
-    )
-    fallback: Names = option(
-        ["builtin"], "Agents that are asked in turn when the chosen one has failed."
-    )
-    allow_write_capable_credential: Boolean = option(
-        False, "Whether agents may be asked with a credential that can write; they read only.",
-        "AGENT_RUNTIME_ALLOW_WRITE_CAPABLE",
-    )  # fmt: skip
-    skills_source: FilePath | None = option(
-        None, "Directory with one folder per skill. Unset means the skills that are shipped.",
-        "AGENT_RUNTIME_SKILLS_SOURCE", example="/etc/kubecase/skills",
-    )  # fmt: skip
-    skills: Annotated[list[SkillSection], Items] = option(
-        [],
-        "Which skills of the source agents are given, each with `name` and `enabled`. Empty means "
-        "all of them.",
-        example="[{name: kubernetes-triage, enabled: true}]",
-    )
-    read_only_mode: Boolean = option(
-        True,
-        "Whether a cluster credential that can write is refused where an agent is asked.",
-        "AGENT_RUNTIME_READ_ONLY",
-    )
-    allowed_tools: Texts | None = option(
-        None, "Tool rules in the words of the agent's CLI. Unset means those of its adapter.",
-        "AGENT_RUNTIME_ALLOWED_TOOLS", example="[mcp__k8s__kubectl_read, Read]",
-    )  # fmt: skip
-    kubeconfig_path: FilePath | None = option(
-        None, "Read-only credential for a cluster that `clusters` does not name.",
-        "AGENT_RUNTIME_KUBECONFIG", example="/etc/kubecase/kubeconfig",
-    )  # fmt: skip
-    metrics_enabled: Boolean = option(
-        True, "Whether metrics are kept, served and written.", "AGENT_RUNTIME_METRICS"
-    )
-    structured_logging: Boolean = option(
-        True, "Whether log records are JSON objects; otherwise plain lines.",
-        "AGENT_RUNTIME_STRUCTURED_LOGGING",
-    )  # fmt: skip
-    log_level: Annotated[LogLevel, word(LogLevel, {"warning": "warn"})] = option(
-        "info", "The least level that is logged; case does not matter.", "AGENT_RUNTIME_LOG_LEVEL"
-    )
-    anthropic_api_key: Secret | None = option(
-        None, "Model key of Anthropic. Better given by the environment or a file.",
-        "ANTHROPIC_API_KEY", "CLAUDE_API_KEY",
-    )  # fmt: skip
-    anthropic_api_key_file: FilePath | None = option(
-        None, "File that holds the model key of Anthropic.", example="/run/secrets/anthropic"
-    )
-    openai_api_key: Secret | None = option(
-        None, "Model key of OpenAI. Better given by the environment or a file.", "OPENAI_API_KEY"
-    )
-    openai_api_key_file: FilePath | None = option(
-        None, "File that holds the model key of OpenAI.", example="/run/secrets/openai"
-    )
-    gemini_api_key: Secret | None = option(
-        None, "Model key of Google. Better given by the environment or a file.",
-        "GEMINI_API_KEY", "GOOGLE_API_KEY",
-    )  # fmt: skip
-    gemini_api_key_file: FilePath | None = option(
-        None, "File that holds the model key of Google.", example="/run/secrets/gemini"
-    )
 
 
 class AgentSection(Section):

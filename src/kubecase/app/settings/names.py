@@ -12,8 +12,9 @@ def model_keys() -> Mapping[str, str]:
 
 def sections() -> Mapping[str, frozenset[str]]:
     """The options of every section that is one mapping."""
+    from kubecase.app.settings.agent_runtime import AgentRuntimeSection
     from kubecase.app.settings.container import ContainerSection
-    from kubecase.app.settings.model import AgentRuntimeSection, StoreSection
+    from kubecase.app.settings.model import StoreSection
 
     return {
         "agent_runtime": frozenset(AgentRuntimeSection.model_fields),
@@ -48,7 +49,7 @@ def is_known(path: tuple[str, ...]) -> bool:
 
 def variables() -> Mapping[str, tuple[str, str]]:
     """The option that each variable sets; names of their own stand before the generic ones."""
-    from kubecase.app.settings.model import AgentRuntimeSection
+    from kubecase.app.settings.agent_runtime import AgentRuntimeSection
 
     known: dict[str, tuple[str, str]] = {}
     for key, field in AgentRuntimeSection.model_fields.items():
