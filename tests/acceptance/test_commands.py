@@ -94,15 +94,6 @@ def test_a_key_is_never_printed(home: Home) -> None:
             assert secret.encode() not in path.read_bytes(), path
 
 
-def test_a_setting_without_effect_is_said_aloud(home: Home) -> None:
-    """What is configured and does nothing in this version is warned about, not passed over."""
-    done = home.run("demo", env={"KUBECASE_AGENT_RUNTIME__FALLBACK": "builtin"})
-
-    assert done.returncode == 0
-    assert "agent_runtime.fallback" in done.stderr.decode()
-    assert "no effect" in done.stderr.decode()
-
-
 def test_all_wrong_settings_are_told_at_once(home: Home) -> None:
     """A file with several mistakes gets one message with file, line and nearest key (req 2.1)."""
     (home.root / "kubecase.yaml").write_text(

@@ -104,6 +104,18 @@ def test_a_crash_that_skips_the_last_state_leaves_nobody_active() -> None:
     assert samples(metrics)["agent_runtime_active_agents{cluster=prod}"] == 1
 
 
+def test_the_breaker_of_each_agent_is_shown() -> None:
+    """0 is closed, 1 half open, 2 open, by the name of the agent."""
+    metrics = RuntimeMetrics(clusters=["prod"])
+
+    metrics.record("breaker", agent="claude", position="open")
+    metrics.record("breaker", agent="codex", position="half_open")
+
+    found = samples(metrics)
+    assert found["kubecase_circuit_breaker_state{agent=claude}"] == 2
+    assert found["kubecase_circuit_breaker_state{agent=codex}"] == 1
+
+
 def test_the_size_that_was_measured_last_is_shown() -> None:
     """A workspace of a mebibyte is shown as at least one (req 14.5)."""
     metrics = RuntimeMetrics(clusters=["prod"])
@@ -262,13 +274,15 @@ def scraped_names() -> set[str]:
     metrics = RuntimeMetrics(clusters=["prod"])
     run(metrics, "a", Status.SUCCESS)
     metrics.record("workspace_size", cluster="prod", bytes=7)
+    metrics.record("breaker", agent="claude", position="closed")
     return {name.partition("{")[0] for name in samples(metrics)}
 
 
 @pytest.mark.parametrize("name", ["docs/alerts.md", "configs/alerts.yaml"])
 def test_documents_and_rules_name_only_what_is_scraped(name: str) -> None:
     """Every metric that the page or a rule names is one that a scrape returns (req 20.5)."""
-    named = set(re.findall(r"agent_runtime_[a-z_]+[a-z]", (ROOT / name).read_text()))
+    text = (ROOT / name).read_text()
+    named = set(re.findall(r"(?:agent_runtime|kubecase)_[a-z_]+[a-z]", text))
     scraped = scraped_names()
     families = {re.sub(r"_(bucket|count|sum)$", "", each) for each in scraped}
 

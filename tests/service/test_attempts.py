@@ -1,6 +1,5 @@
 """Failures that may pass are tried again: bounded, with a pause, each in a workspace of its own."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -8,7 +7,7 @@ import pytest
 
 from kubecase.core.model import IncidentState, Investigation, Reason, Status, Verdict
 from kubecase.service import Attempts
-from kubecase.store import Owner, Store
+from kubecase.store import Store
 from service.workshop import LEAVES_REPORT, Heard, Shell, an_incident, investigator, shell
 
 pytestmark = pytest.mark.anyio
@@ -17,24 +16,12 @@ OVERLOADED = Verdict(report=None, failure="overloaded", reason=Reason.QUOTA, tra
 FORBIDDEN = Verdict(report=None, failure="not allowed", reason=Reason.AUTH)
 
 
-@pytest.fixture
-def heard() -> Heard:
-    return Heard()
-
-
-@pytest.fixture
-async def store(tmp_path: Path, heard: Heard) -> AsyncIterator[Store]:
-    path = tmp_path / "data" / "kubecase.db"
-    async with Store.open(path, owner=Owner.current(), observer=heard) as opened:
-        yield opened
-
-
 def attempts(
     tmp_path: Path, store: Store, heard: Heard, agent: Shell, **changes: float | bool
 ) -> Attempts:
     retries, delay = int(changes.pop("retries", 2)), float(changes.pop("delay", 0.01))
     made = investigator(tmp_path, store, agent, heard, **changes)
-    return Attempts(investigator=made, observer=heard, retries=retries, delay=delay)
+    return Attempts(chain=(made,), observer=heard, retries=retries, delay=delay)
 
 
 async def on_record(store: Store) -> list[Investigation]:
@@ -97,7 +84,7 @@ async def test_a_request_to_stop_ends_the_pause(tmp_path: Path, store: Store, he
 
     observer = StopsAtRetry()
     made = investigator(tmp_path, store, shell("exit 1", claim=OVERLOADED), observer)
-    work = Attempts(investigator=made, observer=observer, retries=5, delay=60)
+    work = Attempts(chain=(made,), observer=observer, retries=5, delay=60)
 
     with anyio.fail_after(20):
         await work.work(an_incident(), stop)

@@ -61,6 +61,11 @@ class Shell(CommandAgent):
     """An agent that is a shell script, and whose verdict may be given with it."""
 
     claim: Verdict = field(default_factory=lambda: Verdict(report=None))
+    called: str = "command"
+
+    @property
+    def name(self) -> str:
+        return self.called
 
     def verdict(self, lines: Iterable[bytes], exit: Exit) -> Verdict:
         return self.claim

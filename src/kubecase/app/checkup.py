@@ -46,7 +46,7 @@ async def checkup(loaded: Loaded) -> list[Finding]:
 def _settings(loaded: Loaded) -> Iterator[Finding]:
     where = str(loaded.config_path) if loaded.config_path else "no file, defaults only"
     yield Finding(what="settings", state="ok", says=where)
-    for warning in (*loaded.warnings, *wiring.without_effect(loaded)):
+    for warning in loaded.warnings:
         yield Finding(what="settings", state="note", says=warning)
 
 

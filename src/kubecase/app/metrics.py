@@ -8,6 +8,7 @@ are for logs only.
 - `state_changed`: incident_id, cluster, attempt, agent, from, to (words of `Status`)
 - `agent_completed`: incident_id, cluster, status, reason, duration (seconds)
 - `workspace_size`: cluster, bytes
+- `breaker`: agent (the name of an adapter), position (one of `BREAKER_POSITIONS`)
 - `error`: error_type (one of `ERROR_TYPES`; any other word counts as `other`), error
 
 An attempt counts as active from the moment it is `starting` until it has any final status. An
@@ -45,7 +46,10 @@ NAMES = MappingProxyType({
     "active": "agent_runtime_active_agents",
     "size": "agent_runtime_workspace_size_bytes",
     "errors": "agent_runtime_errors_total",
+    "breaker": "kubecase_circuit_breaker_state",
 })  # fmt: skip
+
+BREAKER_POSITIONS = ("closed", "half_open", "open")
 
 FINAL = tuple(status for status in Status if is_final(status))
 
@@ -92,6 +96,10 @@ class RuntimeMetrics:
             NAMES["errors"], "What went wrong, by where or why.", ["cluster", "error_type"],
             registry=self.registry,
         )  # fmt: skip
+        self._breaker = Gauge(
+            NAMES["breaker"], "Whether an agent is asked: 0 closed, 1 half open, 2 open.",
+            ["agent"], registry=self.registry,
+        )  # fmt: skip
         self._begin()
 
     def _begin(self) -> None:
@@ -116,6 +124,9 @@ class RuntimeMetrics:
                 self._completed(cluster, fields)
             case "workspace_size":
                 self._size.labels(cluster).set(_number(fields.get("bytes")))
+            case "breaker":
+                position = BREAKER_POSITIONS.index(str(fields["position"]))
+                self._breaker.labels(str(fields["agent"])).set(position)
             case "error":
                 word = str(fields.get("error_type", OTHER))
                 self._errors.labels(cluster, word if word in ERROR_TYPES else OTHER).inc()

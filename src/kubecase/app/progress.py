@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LOG_LINES = 6
 WIDTH = 160
+OF_ONE_AGENT = frozenset({"state_changed", "agent_event"})
+"""Events that say which agent they are about, for where there are several."""
 
 
 class PlainProgress:
@@ -21,11 +23,15 @@ class PlainProgress:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
+        self._several = False
         self._begun = time.monotonic()
 
     def record(self, event: str, /, **fields: object) -> None:
         """Say `event` in one line, if it is one that people want to read."""
+        self._several = self._several or bool(fields.get("several"))
         line = in_words(event, fields)
+        if line and self._several and event in OF_ONE_AGENT:
+            line = f"{fields.get('agent')}: {line}"
         if line:
             seconds = time.monotonic() - self._begun
             print(f"{seconds:7.2f} s  {line}", file=self._out, flush=True)
@@ -125,6 +131,15 @@ def in_words(event: str, fields: dict[str, object]) -> str | None:
                 f"attempt {fields.get('attempt')} failed, which may pass: {fields.get('error')}; "
                 f"again in {fields.get('seconds')} s, {fields.get('left')} more after that"
             )
+        case "falling_back":
+            line = (
+                f"attempt {fields.get('attempt')} by {fields.get('agent')} failed: "
+                f"{fields.get('error')}; {fields.get('to')} is asked next"
+            )
+        case "breaker_opened":
+            line = f"{fields.get('agent')} failed {fields.get('failures')} times in a row"
+        case "breaker_closed":
+            line = f"{fields.get('agent')} works again"
         case "stopping":
             line = f"stopping: {fields.get('why')}"
         case "error":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from kubecase.app import wiring
+from kubecase.app.asking import Asking, who_is_asked
 from kubecase.app.logs import LogObserver, configure_logs
 from kubecase.app.metrics import ObserverGroup, RuntimeMetrics
 from kubecase.app.orphans import tidy
@@ -23,7 +24,7 @@ from kubecase.clusters.recorded import JoinedCollector, NothingCollector, Record
 from kubecase.core.errors import ClusterUnavailable, FaultRejected, KubecaseError
 from kubecase.core.model import Incident, IncidentId, Reason, Status
 from kubecase.core.ports import Collector, Observer
-from kubecase.service import Attempts, Concluded
+from kubecase.service import Concluded
 from kubecase.service.groups import unwrapped
 from kubecase.service.report import agent_result
 
@@ -67,7 +68,7 @@ class Outcome:
     @property
     def succeeded(self) -> bool:
         """Whether the agent found an answer."""
-        return self.concluded.investigation.status is Status.SUCCESS
+        return self.concluded.succeeded
 
     @property
     def result(self) -> dict[str, Any]:
@@ -213,27 +214,19 @@ class Session:
     async def _work_one(
         self, job: Job, store: "Store", observer: Observer, stop: anyio.Event
     ) -> Concluded:
-        settings = self.loaded.settings
-        choice = wiring.choose_agent(settings)
-        investigator = wiring.investigator(
-            settings, choice=choice, store=store, collector=job.collector, observer=observer,
-            reached=job.cluster,
-        )  # fmt: skip
+        asked = who_is_asked(self.loaded.settings)
+        asking = Asking(loaded=self.loaded, store=store, observer=observer)
+        work = asking.about(asked, job.collector, job.cluster)
         incident = job.incident or _incident(job)
         observer.record(
             "case_opened",
             incident_id=incident.id,
             cluster=incident.fault.cluster,
             what=_what(incident),
-            agent=_who(choice),
+            agent=asked.in_words(),
+            several=bool(asked.several),
         )
-        attempts = Attempts(
-            investigator=investigator,
-            observer=observer,
-            retries=settings.agent_runtime.retries,
-            delay=settings.agent_runtime.retry_delay_seconds,
-        )
-        return await attempts.work(incident, stop, again=job.incident is not None)
+        return await work.work(incident, stop, again=job.incident is not None)
 
     def _observers(self, closing: ExitStack) -> Observer:
         settings = self.loaded.settings
@@ -259,10 +252,6 @@ class Session:
 def _incident(job: Job) -> Incident:
     incident_id = job.fault.incident_id or IncidentId(str(uuid.uuid4()))
     return Incident(id=incident_id, fault=job.fault.fault, opened_at=wiring.now())
-
-
-def _who(choice: wiring.Choice) -> str:
-    return f"{choice.name} ({choice.why})" if choice.chosen else choice.name
 
 
 def _what(incident: Incident) -> str:

@@ -44,6 +44,7 @@ def print_outcome(outcome: "Outcome") -> None:
     if done.error:
         out.print(f"  {escape(printable(done.error))}")
     _print_conclusion(out, outcome.concluded.machine)
+    _print_opinions(out, outcome.concluded.machine)
     for note in (*outcome.job.fault.notes, *outcome.concluded.notes):
         out.print(f"[dim]note: {escape(printable(note))}[/]")
     # Plainly, so that a narrow terminal does not break the paths in two.
@@ -74,6 +75,18 @@ def _print_conclusion(out: "Console", machine: Mapping[str, Any]) -> None:
         out.print()
         words = f"{first['category']} {first['confidence']:.0%}: {first['root_cause']}"
         out.print(f"[dim]the built-in rules say[/] {escape(printable(words))}")
+
+
+def _print_opinions(out: "Console", machine: Mapping[str, Any]) -> None:
+    from rich.markup import escape
+
+    for opinion in machine.get("opinions", ()):
+        ended = opinion["status"] + (f" ({opinion['reason']})" if opinion["reason"] else "")
+        out.print()
+        out.print(f"[bold]another opinion, by {escape(printable(opinion['agent']))}[/]: {ended}")
+        out.print(f"   {escape(printable(opinion['agreement']['words']))}")
+        if opinion["cause"]:
+            out.print(f"   {escape(printable(opinion['cause']['root_cause']))}")
 
 
 def _print_hypothesis(out: "Console", number: int, each: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubecase.app import plugins
-from kubecase.app.settings import PROGRAMS, Loaded, Settings
+from kubecase.app.settings import PROGRAMS, Settings
 from kubecase.core.errors import AgentUnavailable, KubecaseError
 from kubecase.core.ports import Agent, Collector, Observer
 
@@ -40,20 +40,6 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-LATER = ("fallback",)
-"""Keys of `agent_runtime` that are read and checked, and of which nothing makes use yet."""
-
-
-def without_effect(loaded: Loaded) -> tuple[str, ...]:
-    """A warning for each key that was set and has no effect in this version."""
-    keys = [f"agent_runtime.{name}" for name in LATER]
-    return tuple(
-        f"{key} ({loaded.origin(key)}) has no effect in this version"
-        for key in keys
-        if loaded.origin(key).kind != "default"
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """Which agent will be asked, and why. `agent` is None for the built-in investigator.
@@ -76,14 +62,8 @@ def choose_agent(settings: Settings) -> Choice:
     from kubecase.app.unavailable import UnavailableAgent
 
     wanted = settings.agent_runtime.agent
-    if wanted == BUILTIN:
-        return Choice(name=BUILTIN, agent=None, why="as configured", chosen=False)
-    if wanted != "auto" and wanted not in plugins.names("agents"):
-        raise plugins.unknown_agent(wanted)
     if wanted != "auto":
-        return Choice(
-            name=wanted, agent=_named(wanted, settings), why="as configured", chosen=False
-        )
+        return named_choice(wanted, settings, "as configured")
     if settings.agent_runtime.agent_command:
         return Choice(name=COMMAND, agent=_named(COMMAND, settings), why="agent_command is set")
     for name, key in KEYS.items():
@@ -101,6 +81,15 @@ def choose_agent(settings: Settings) -> Choice:
     )
 
 
+def named_choice(name: str, settings: Settings, why: str) -> Choice:
+    """The agent called `name`, usable or not. Raises AgentUnavailable for a name of no adapter."""
+    if name == BUILTIN:
+        return Choice(name=BUILTIN, agent=None, why=why, chosen=False)
+    if name not in plugins.names("agents"):
+        raise plugins.unknown_agent(name)
+    return Choice(name=name, agent=_named(name, settings), why=why, chosen=False)
+
+
 def _named(name: str, settings: Settings) -> Agent:
     try:
         return plugins.agent(name, agent_settings(name, settings))
@@ -115,7 +104,7 @@ def agent_settings(name: str, settings: Settings) -> "AgentSettings":
     from kubecase.agents.options import AgentSettings
 
     own = settings.agent_options(name)
-    command = settings.agent_runtime.agent_command or ()
+    command = own.command or _command_of(name, settings)
     argv = _resolved(name, command, settings.host.search_path)
     key = KEYS.get(name)
     return AgentSettings(
@@ -130,6 +119,13 @@ def agent_settings(name: str, settings: Settings) -> "AgentSettings":
         allowed_tools=settings.agent_runtime.allowed_tools or (),
         python=sys.executable,
     )
+
+
+def _command_of(name: str, settings: Settings) -> tuple[str, ...]:
+    """`agent_command`, which is for the chosen agent alone."""
+    chosen = settings.agent_runtime.agent
+    is_chosen = name == chosen or (chosen == "auto" and name == COMMAND)
+    return (settings.agent_runtime.agent_command or ()) if is_chosen else ()
 
 
 def _resolved(name: str, command: Sequence[str], search_path: str) -> tuple[str, ...]:

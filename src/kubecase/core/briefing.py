@@ -15,7 +15,7 @@ from kubecase.core.excerpts import (
 )
 from kubecase.core.fencing import one_line
 from kubecase.core.model import Collection, Fault, Gap, Incident, Resource
-from kubecase.core.prompt import SYSTEM_INSTRUCTIONS, Told, prompt
+from kubecase.core.prompt import OPINIONS, SYSTEM_INSTRUCTIONS, Told, prompt
 from kubecase.core.redact import Redactor
 from kubecase.core.report import Report, report_as_json
 
@@ -23,6 +23,7 @@ MESSAGE_CHARACTERS = 16 * 1024
 GAP_CHARACTERS = 2000
 MOST_GAPS = 200
 LANG = "C.UTF-8"
+OPINION_CHARACTERS = 16 * 1024
 
 _PERMISSIONS = (
     "validated_at", "can_get_pods", "can_get_logs", "can_get_events", "can_get_deployments",
@@ -78,25 +79,26 @@ def brief(
     agent_name: str,
     permissions: Mapping[str, Any] | None = None,
     skills: Sequence[str] = (),
+    opinions: Sequence[str] = (),
     redactor: Redactor | None = None,
 ) -> Briefing:
     """What the agent `agent_name` is given for `incident`: every file below, and the environment.
 
     `workspace`, `home` and `tmpdir` are absolute paths and `path` is the PATH of the agent.
     `permissions` is what was found about the credential (docs/formats.md section 4), `None` if
-    nothing was checked. All that the cluster or the source said goes through `redactor`; sizes are
-    bounded, and the prompt says what was masked or cut. The same input gives the same bytes.
+    nothing was checked; `opinions` are what other agents concluded, which this one is to doubt. All
+    that the cluster or the source said goes through `redactor`; sizes are bounded, and the prompt
+    says what was masked or cut. The same input gives the same bytes.
     """
     redactor = redactor or Redactor()
     collection = _without_secrets(collection, redactor)
-    facts = _Facts(
-        event=_event(incident.fault.raw, redactor),
-        logs=logs_excerpt(collection, redactor, incident.id),
-        objects=objects_excerpt(collection, incident.fault.resource, redactor),
-        events=events_excerpt(collection, incident.fault.resource, redactor),
-    )
+    facts = _facts(incident, collection, redactor)
     told = Told(
-        agent_name=agent_name, deadline=deadline, skills=skills, changes=tuple(_changes(facts))
+        agent_name=agent_name,
+        deadline=deadline,
+        skills=skills,
+        changes=tuple(_changes(facts)),
+        second=bool(opinions),
     )
     text = prompt(incident, collection, findings, told, redactor)
     environment = _environment(
@@ -105,6 +107,8 @@ def brief(
     files = _context(incident, collection, facts, redactor)
     files["context/findings.json"] = as_json(redactor.json(report_as_json(findings))[0])
     may = _permissions(incident.fault.cluster, permissions)
+    if opinions:
+        files[OPINIONS] = redactor.text(_joined(opinions))[0].encode("utf-8", "replace")
     files["context/permissions.json"] = as_json(redactor.json(may)[0])
     return Briefing(
         files={"PROMPT.md": text.encode(), **files},
@@ -112,6 +116,19 @@ def brief(
         system_prompt=SYSTEM_INSTRUCTIONS,
         user_prompt=text,
     )
+
+
+def _facts(incident: Incident, collection: Collection, redactor: Redactor) -> _Facts:
+    return _Facts(
+        event=_event(incident.fault.raw, redactor),
+        logs=logs_excerpt(collection, redactor, incident.id),
+        objects=objects_excerpt(collection, incident.fault.resource, redactor),
+        events=events_excerpt(collection, incident.fault.resource, redactor),
+    )
+
+
+def _joined(opinions: Sequence[str]) -> str:
+    return "\n\n".join(each[:OPINION_CHARACTERS] for each in opinions[:4]) + "\n"
 
 
 def _context(

@@ -43,6 +43,26 @@ def may_follow(before: Status, after: Status) -> bool:
     return after in _NEXT.get(before, frozenset())
 
 
+_ANOTHER_AGENT = frozenset(
+    {
+        Reason.START_ERROR, Reason.EXIT_CODE, Reason.SIGNAL, Reason.NO_REPORT, Reason.STALLED,
+        Reason.OUTPUT_LIMIT, Reason.DISK_LIMIT, Reason.QUOTA, Reason.AUTH,
+    }
+)  # fmt: skip
+
+AGENT_FAULTS = _ANOTHER_AGENT - {Reason.OUTPUT_LIMIT, Reason.DISK_LIMIT}
+"""Reasons that speak against an agent as such, not against one incident, a person or ourselves."""
+
+
+def falls_back(ended: Ended) -> bool:
+    """Whether another agent may do better after this end.
+
+    Not after a cancel or a deadline, which are about the incident; not when the budget is used up,
+    which another agent would spend as well; not for a fault of kubecase's own.
+    """
+    return ended.status is Status.FAILED and ended.reason in _ANOTHER_AGENT
+
+
 def judge(
     exit: Exit,
     verdict: Verdict,

@@ -1,6 +1,6 @@
 """What is known so far about one attempt while it is being worked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,22 @@ TMP = ".tmp"
 NOTHING_FOUND = Report(summary="No findings: the investigation ended before facts were collected.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """What was before an attempt: `begun` is the attempt itself if it is on record already.
+
+    `notes` are sentences for the report; `opinions` what other agents concluded about the same
+    incident, which this one is told of as data.
+    """
+
+    begun: Investigation | None = None
+    notes: Sequence[str] = ()
+    opinions: Sequence[str] = ()
+
+
+NOTHING_BEFORE = Before()
+
+
 @dataclass(kw_only=True)
 class Case:
     """One attempt in the making. `stage` names what is being done, for errors and for people."""
@@ -61,10 +77,11 @@ class Case:
     ended: Ended | None = None
     operator_error: KubecaseError | None = None
     error_told: bool = False
-    retry: bool = False
+    stays_open: bool = False
     access: "RunAccess | None" = None
     permissions: Mapping[str, Any] | None = None
     context: Mapping[str, bytes] | None = None
+    opinions: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -3,18 +3,18 @@ state is recorded. Done after success, failure, timeout, cancel, and after a bug
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from kubecase.core.errors import KubecaseError, StoreUnavailable
-from kubecase.core.model import Investigation
+from kubecase.core.model import Investigation, Status
 from kubecase.core.report import Report, report_from_json
 from kubecase.service.case import AGENT_JSON, AGENT_LOG, REPORT, RESERVE, Case, tell_error
-from kubecase.service.report import FinalReport, machine_part, plain_reports, render
+from kubecase.service.report import FinalReport, Opinion, machine_part, plain_reports, render
 from kubecase.store import Changes, duration
 from kubecase.workspace import (
     CollectionBudget,
@@ -37,9 +37,10 @@ REPORT_NAMES = {"md": "final-report.md", "html": "final-report.html", "json": "f
 class Concluded:
     """An investigation that is over.
 
-    `retry` says that the failure may pass and the incident was kept open for another attempt.
+    `stays_open` says that the incident was kept open, since another attempt follows.
     `machine` is the content of `final-report.json`; `reports` says by kind (`md`, `html`, `json`)
-    where the reports lie. `operator_error` is what a human can put right, if that ended it.
+    where the reports lie, which `conclusion` can write again. `operator_error` is what a human can
+    put right, if that ended it.
     """
 
     investigation: Investigation
@@ -47,7 +48,13 @@ class Concluded:
     reports: dict[str, Path]
     notes: tuple[str, ...] = ()
     operator_error: KubecaseError | None = None
-    retry: bool = False
+    stays_open: bool = False
+    conclusion: "Conclusion | None" = field(default=None, repr=False, compare=False)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the agent found an answer."""
+        return self.investigation.status is Status.SUCCESS
 
 
 def take_report(case: Case, workspace: Workspace) -> int | None:
@@ -141,8 +148,15 @@ class Conclusion:
             reports=drawn.reports,
             notes=tuple(self.case.notes),
             operator_error=self.case.operator_error,
-            retry=self.case.retry,
+            stays_open=self.case.stays_open,
+            conclusion=self,
         )
+
+    async def with_opinions(self, drawn: Concluded, opinions: Sequence[Opinion]) -> Concluded:
+        """`drawn` with its reports written again, beside them what other agents found."""
+        report = replace(self._report(drawn.investigation), opinions=tuple(opinions))
+        machine, reports = await anyio.to_thread.run_sync(self._write_reports, report)
+        return replace(drawn, machine=machine, reports=reports or drawn.reports)
 
     def _outcome(self) -> Investigation:
         """The investigation as it will stand on record, without what has to be collected."""
@@ -277,7 +291,7 @@ class Conclusion:
             )
         await self._persistently(
             lambda: investigator.store.move(
-                case.attempt, final.status, keep_open=case.retry, **_changes(final)
+                case.attempt, final.status, keep_open=case.stays_open, **_changes(final)
             )
         )
         cluster = case.incident.fault.cluster

@@ -16,10 +16,8 @@ from kubecase.core.errors import KubecaseError
 from kubecase.core.lifecycle import judge
 from kubecase.core.model import (
     Cause,
-    Collection,
     Ended,
     Exit,
-    Gap,
     Incident,
     Investigation,
     Limits,
@@ -33,10 +31,12 @@ from kubecase.service import builtin
 from kubecase.service.case import (
     AGENT_LOG,
     HOME,
+    NOTHING_BEFORE,
     REPORT,
     RESERVE,
     RESERVE_BYTES,
     TMP,
+    Before,
     Case,
     ended_by,
     lost,
@@ -45,6 +45,7 @@ from kubecase.service.case import (
     tell_error,
 )
 from kubecase.service.case_files import WorkspaceFiles
+from kubecase.service.collecting import collected
 from kubecase.service.conclude import Concluded, Conclusion, take_report
 from kubecase.service.evidence import check_evidence
 from kubecase.service.groups import unwrapped
@@ -56,6 +57,14 @@ from kubecase.workspace import CleanupPolicy, SkillChoice, Workspace, copy_skill
 
 if TYPE_CHECKING:  # they bring the web server along, which most runs do without
     from kubecase.gateways.serving import RunAccess, RunServer
+
+StaysOpen = Callable[[Ended], bool]
+"""Whether an incident stays open after an attempt that ended so, since another one follows."""
+
+
+def closed(ended: Ended) -> bool:
+    """No: nothing follows."""
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,24 +103,34 @@ class Investigator:
         return self.agent.name if self.agent else builtin.NAME
 
     async def investigate(
-        self, incident: Incident, stop: Stop, *, again: bool = False, may_retry: bool = False
+        self,
+        incident: Incident,
+        stop: Stop,
+        *,
+        again: bool = False,
+        before: Before = NOTHING_BEFORE,
+        stays_open: StaysOpen = closed,
     ) -> Concluded:
         """Work `incident` to its end and return what became of it.
 
-        With `again` it is on record already and this is one attempt more; with `may_retry` the
-        incident stays open after a failure that may pass, and `Concluded.retry` says so.
+        With `again` it is on record already and this is one attempt more. `stays_open` says of an
+        end whether another attempt follows, for which the incident is kept open.
 
         Raises IncidentExists when its id is on record already (without `again`), before anything
         is touched. From then on three reports and one final state follow, also when this is left
         by an error: an error of the operator's is a failed investigation, a bug of ours is raised
         after that.
         """
-        if again:
+        if before.begun is not None:
+            attempt = before.begun
+        elif again:
             attempt = await self.store.begin_attempt(incident.id, self.agent_name)
         else:
             attempt = await self.store.begin(incident, agent=self.agent_name)
         case = self._case(incident, attempt)
-        return await self._to_the_end(case, self._work(case, stop), may_retry=may_retry)
+        case.notes += before.notes
+        case.opinions = before.opinions
+        return await self._to_the_end(case, self._work(case, stop), stays_open)
 
     def _case(self, incident: Incident, attempt: Investigation) -> Case:
         case = Case(incident=incident, attempt=attempt, run_dir=self.data / "runs" / attempt.key)
@@ -119,7 +138,7 @@ class Investigator:
         return case
 
     async def _to_the_end(
-        self, case: Case, work: Awaitable[Ended], *, may_retry: bool = False
+        self, case: Case, work: Awaitable[Ended], stays_open: StaysOpen = closed
     ) -> Concluded:
         """Whatever becomes of `work`: one final state, three reports."""
         try:
@@ -136,7 +155,7 @@ class Investigator:
             with anyio.CancelScope(shield=True):
                 if case.ended is None:
                     case.ended = self._ended_otherwise(case, sys.exception())
-                case.retry = may_retry and case.ended.transient
+                case.stays_open = stays_open(case.ended)
                 concluded = await Conclusion(investigator=self, case=case).draw()
         return concluded
 
@@ -229,7 +248,7 @@ class Investigator:
         if self.preflight is not None:
             await self.preflight.check(case)
         case.stage = "context"
-        collection = await self._collect(incident, stop)
+        collection = await collected(self.collector, incident.fault, stop, self.clock)
         case.collection = collection
         case.findings = await anyio.to_thread.run_sync(diagnose, collection)
         tell_facts(self.observer, case, collection)
@@ -245,33 +264,12 @@ class Investigator:
             agent_name=self.agent_name,
             permissions=case.permissions,
             skills=[skill.name for skill in case.skills],
+            opinions=case.opinions,
             redactor=self.redactor,
         )
         workspace.write(briefing.files)
         case.context = briefing.files
         return workspace, briefing
-
-    async def _collect(self, incident: Incident, stop: Stop) -> Collection:
-        """What is known about the fault; a request to stop ends the asking at once."""
-        nothing = Collection(
-            collected_at=self.clock(),
-            trigger=None,
-            gaps=(Gap(what="everything", why="the investigation was stopped first"),),
-        )
-        found: list[Collection] = []
-        async with anyio.create_task_group() as both:
-
-            async def ask() -> None:
-                found.append(await self.collector.collect(incident.fault))
-                both.cancel_scope.cancel()
-
-            async def give_up() -> None:
-                await stop.wait()
-                both.cancel_scope.cancel()
-
-            both.start_soon(ask)
-            both.start_soon(give_up)
-        return found[0] if found else nothing
 
     async def _answer_ourselves(self, case: Case, workspace: Workspace) -> Ended:
         case.attempt = await self.store.move(case.attempt, Status.RUNNING, started_at=self.clock())

@@ -88,6 +88,7 @@ class Watch:
             "agent_event",
             incident_id=self.incident.id,
             cluster=self.incident.fault.cluster,
+            agent=self.agent.name,
             moment=moment,
             tool=tool,
             text=text,

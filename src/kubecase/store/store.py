@@ -12,6 +12,7 @@ from kubecase.core.errors import IllegalTransition
 from kubecase.core.lifecycle import is_final, may_follow
 from kubecase.core.model import Incident, IncidentId, IncidentState, Investigation, Status
 from kubecase.core.ports import Observer, Silence
+from kubecase.store import ends as last_ends
 from kubecase.store import location, migrate, reading, rows, writing
 from kubecase.store.database import Database, opened
 from kubecase.store.owner import Owner, owner_is_alive
@@ -251,6 +252,18 @@ class Store:
     ) -> Mapping[tuple[IncidentId, int], reading.End]:
         """Where each of `attempts` (at most some hundred) stands; the unknown are left out."""
         return await self._database.read(lambda connection: reading.ends(connection, attempts))
+
+    async def agent_ends(self, agent: str, *, limit: int) -> tuple[last_ends.AgentEnd, ...]:
+        """The last ends that speak for or against `agent`, the latest first."""
+        return await self._database.read(
+            lambda connection: last_ends.agent_ends(connection, agent, limit)
+        )
+
+    async def begun_since(self, agent: str, moment: datetime) -> int:
+        """How many investigations of `agent` began after `moment` and have not ended."""
+        return await self._database.read(
+            lambda connection: last_ends.begun_since(connection, agent, moment)
+        )
 
     async def by_workspace(self) -> Mapping[Path, Investigation]:
         """Every investigation that has a workspace, by its path: how, and when, it ended."""

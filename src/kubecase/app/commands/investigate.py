@@ -93,7 +93,7 @@ def investigate(
         a CloudEvent or a triage case; what it was taken for is said. Without --cluster or a
         kubeconfig nothing is contacted.
     agent
-        Agent to ask: builtin, claude, command, or auto (the first that is configured).
+        builtin, claude, codex, gemini, opencode, goose, command, or auto; or several: claude,codex.
     timeout
         Time limit of the agent, such as 90s or 10m.
     metrics_port
@@ -104,7 +104,7 @@ def investigate(
         No progress.
     """
     loaded = shared.settings(
-        agent_runtime__agent=agent,
+        **named_agents(agent),
         agent_runtime__max_duration_minutes=timeout,
         agent_runtime__kubeconfig_path=facts.kubeconfig,
         agent_runtime__allow_write_capable_credential=facts.allow_write_capable or None,
@@ -136,7 +136,7 @@ def retry(
     incident
         Its id, a unique beginning of four characters or more, or @last.
     agent
-        Agent to ask this time: builtin, claude, command, or auto.
+        Agent to ask this time, or several; as for `investigate`.
     timeout
         Time limit of the agent, such as 90s or 10m.
     cluster
@@ -153,7 +153,7 @@ def retry(
         No progress.
     """
     loaded = shared.settings(
-        agent_runtime__agent=agent,
+        **named_agents(agent),
         agent_runtime__max_duration_minutes=timeout,
         agent_runtime__kubeconfig_path=kubeconfig,
         agent_runtime__allow_write_capable_credential=allow_write_capable or None,
@@ -162,6 +162,14 @@ def retry(
         loaded, [_another(incident, loaded, cluster, kubeconfig, recording)],
         metrics_port=None, json=json, quiet=quiet,
     )  # fmt: skip
+
+
+def named_agents(names: str | None) -> dict[str, str | list[str] | None]:
+    """The settings that `--agent` stands for: one agent, or several with commas between them."""
+    each = [name.strip() for name in (names or "").split(",") if name.strip()]
+    if len(each) < 2:
+        return {"agent_runtime__agent": names, "agent_runtime__agents": [] if names else None}
+    return {"agent_runtime__agents": each}
 
 
 def _another(
@@ -217,9 +225,8 @@ def _work(
     import anyio
 
     from kubecase.app.session import Session
-    from kubecase.app.wiring import without_effect
 
-    for warning in (*loaded.warnings, *without_effect(loaded)):
+    for warning in loaded.warnings:
         print(f"kubecase: warning: {warning}", file=sys.stderr)
     if not quiet:
         for recognised in dict.fromkeys(job.recognised for job in jobs):

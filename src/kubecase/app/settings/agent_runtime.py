@@ -26,6 +26,7 @@ from kubecase.app.settings.kinds import (
 )
 from kubecase.app.settings.section import Section, option
 from kubecase.app.settings.values import (
+    AgentsOrder,
     CleanupPolicyName,
     Isolation,
     IsolationLayer,
@@ -161,8 +162,35 @@ class AgentRuntimeSection(Section):
         "AGENT_RUNTIME_RETRY_DELAY",
     )
     fallback: Names = option(
-        ["builtin"], "Agents that are asked in turn when the chosen one has failed."
+        ["builtin"],
+        "Agents that are asked in turn when the chosen one has failed for good. What the built-in "
+        "investigator found stands in every report, so `builtin` makes no attempt of its own after "
+        "a failed one.",
+        "AGENT_RUNTIME_FALLBACK",
     )
+    agents: Names = option(
+        [],
+        "Several agents for every incident in place of `agent`; one report shows all their "
+        "conclusions and where they agree.",
+        "AGENT_RUNTIME_AGENTS",
+        example="[claude, codex]",
+    )
+    agents_order: Annotated[AgentsOrder, word(AgentsOrder)] = option(
+        "parallel",
+        "How several `agents` work: `parallel`, side by side, knowing nothing of one another; "
+        "`second_opinion`, in turn, each told what was found before and asked to doubt it.",
+        "AGENT_RUNTIME_AGENTS_ORDER",
+    )
+    breaker_failures: Annotated[Whole, between(0, 100)] = option(
+        5,
+        "After how many failures in a row an agent is not asked for a while, unless a person names "
+        "it; 0 for never.",
+        "AGENT_RUNTIME_BREAKER_FAILURES",
+    )
+    breaker_cooldown: Seconds = option(
+        "5m", "How long that is; then one investigation tries it again.",
+        "AGENT_RUNTIME_BREAKER_COOLDOWN",
+    )  # fmt: skip
     allow_write_capable_credential: Boolean = option(
         False, "Whether agents may be asked with a credential that can write; they read only.",
         "AGENT_RUNTIME_ALLOW_WRITE_CAPABLE",

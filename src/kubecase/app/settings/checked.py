@@ -114,7 +114,7 @@ class _Settings:
             return None
         return Settings(
             agent_runtime=runtime,
-            agents={n: AgentOptions(**each.model_dump()) for n, each in document.agents.items()},
+            agents={name: self.agent(name, each) for name, each in document.agents.items()},
             clusters=clusters,
             container=ContainerSettings(
                 **{**document.container.model_dump(), "mounts": tuple(document.container.mounts)}
@@ -140,7 +140,7 @@ class _Settings:
         tools = section.allowed_tools
         return AgentRuntimeSettings(
             agent=section.agent,
-            agent_command=self.command(section.agent_command),
+            agent_command=self.command("agent_runtime.agent_command", section.agent_command),
             workspace_root=root,
             workspace_retention_seconds=section.workspace_retention_hours,
             max_duration_seconds=section.max_duration_minutes,
@@ -161,6 +161,10 @@ class _Settings:
             retries=section.retries,
             retry_delay_seconds=section.retry_delay,
             fallback=tuple(section.fallback),
+            agents=tuple(section.agents),
+            agents_order=section.agents_order,
+            breaker_failures=section.breaker_failures,
+            breaker_cooldown_seconds=section.breaker_cooldown,
             allow_write_capable_credential=section.allow_write_capable_credential,
             skills_source=skills,
             skills=tuple(Skill(name=each.name, enabled=each.enabled) for each in section.skills),
@@ -196,13 +200,17 @@ class _Settings:
             prices=self.path(f"{at}.prices", section.prices),
         )
 
-    def command(self, argv: list[str] | None) -> tuple[str, ...] | None:
+    def agent(self, name: str, section: AgentSection) -> AgentOptions:
+        command = self.command(f"agents.{name}.command", section.command)
+        return AgentOptions(**{**section.model_dump(), "command": command})
+
+    def command(self, key: str, argv: list[str] | None) -> tuple[str, ...] | None:
         """The argv; a program that is given with a slash or `~` becomes an absolute path."""
         if not argv:
             return None
         if "/" not in argv[0] and not argv[0].startswith("~"):
             return tuple(argv)
-        program = self.path("agent_runtime.agent_command", argv[0])
+        program = self.path(key, argv[0])
         return None if program is None else (str(program), *argv[1:])
 
     def path(self, key: str, value: str | None) -> Path | None:

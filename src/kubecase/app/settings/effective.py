@@ -18,6 +18,7 @@ _DURATIONS = {
     "graceful_shutdown_seconds": "graceful_shutdown_seconds",
     "idle_timeout": "idle_timeout_seconds",
     "retry_delay": "retry_delay_seconds",
+    "breaker_cooldown": "breaker_cooldown_seconds",
     "gc_interval": "gc_interval_seconds",
 }
 _SIZES = {

@@ -14,6 +14,7 @@ from kubecase.app.settings.agent_runtime import AgentRuntimeSection
 from kubecase.app.settings.container import ContainerSection
 from kubecase.app.settings.kinds import (
     CLUSTER_PATTERN,
+    Argv,
     Boolean,
     Decimal,
     FilePath,
@@ -49,6 +50,12 @@ LATER = ("sources", "sinks", "publish", "web", "limits")
 class AgentSection(Section):
     """Options of one agent, by its name."""
 
+    command: Argv | None = option(
+        None,
+        "Its program: a name on PATH or a path, or a list of program and arguments. Unset means "
+        "`agent_runtime.agent_command` for the chosen agent, and the agent's own name otherwise.",
+        example="[/opt/codex/bin/codex]",
+    )
     model: Text | None = option(None, "Model that the CLI is told to use.", example="sonnet")
     max_turns: Annotated[Whole, between(1, 1000)] | None = option(
         None, "How many turns the CLI may take.", example="40"

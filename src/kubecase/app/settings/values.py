@@ -18,6 +18,7 @@ Isolation = Literal["auto", "process", "landlock", "bwrap", "container"]
 IsolationLayer = Literal["process", "landlock", "bwrap", "container"]
 Engine = Literal["auto", "podman", "docker"]
 Network = Literal["auto", "host", "none"]
+AgentsOrder = Literal["parallel", "second_opinion"]
 WhenSupervisorDies = Literal["auto", "survive", "die_with_me"]
 CleanupPolicyName = Literal[
     "keep_always", "keep_on_failure", "delete_after_retention", "delete_now", "archive"
@@ -79,6 +80,10 @@ class AgentRuntimeSettings:
     retries: int
     retry_delay_seconds: float
     fallback: tuple[str, ...]
+    agents: tuple[str, ...]
+    agents_order: AgentsOrder
+    breaker_failures: int
+    breaker_cooldown_seconds: float
     allow_write_capable_credential: bool
     skills_source: Path | None
     skills: tuple[Skill, ...]
@@ -117,6 +122,7 @@ class AgentOptions:
     base_url: str | None = None
     upstream: str | None = None
     model_gateway: bool = True
+    command: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from kubecase.core.redact import Redactor
 from kubecase.core.report import Report
 from kubecase.service.report.html import as_html
 from kubecase.service.report.markdown import as_markdown
+from kubecase.service.report.opinions import Opinion
 from kubecase.service.report.view import view
 
 
@@ -27,7 +28,7 @@ class FinalReport:
     `agent_report` is the Markdown that the agent left, `agent_json` its machine form once checked;
     both are untrusted, as is everything that came from the cluster. `notes` are sentences of ours
     about the run, `isolation_notes` what its isolation does not defend against, `log_tail` the end
-    of the agent's log.
+    of the agent's log, `opinions` what other agents found.
     """
 
     incident: Incident
@@ -42,6 +43,7 @@ class FinalReport:
     notes: tuple[str, ...] = ()
     timeline: tuple[Step, ...] = ()
     log_tail: str = ""
+    opinions: tuple[Opinion, ...] = ()
 
 
 def render(report: FinalReport, redactor: Redactor) -> dict[str, str]:

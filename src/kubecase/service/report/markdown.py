@@ -46,6 +46,7 @@ def _longest(text: str, sign: str) -> int:
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield from _head(document)
+    yield from _opinions(document)
     yield from _what_happened(document)
     yield from _agent(document)
     yield from _findings(document)
@@ -92,6 +93,21 @@ def _hypothesis(hypothesis: Mapping[str, Any]) -> Iterator[str]:
         yield "Next steps, for a human:\n"
         yield from (f"1. {inert(step)}" for step in hypothesis["next_steps"])
         yield ""
+
+
+def _opinions(document: Mapping[str, Any]) -> Iterator[str]:
+    for opinion in document["opinions"]:
+        yield f"## Another opinion, by the agent {inert(opinion['agent'])}\n"
+        reason = f" ({opinion['reason']})" if opinion["reason"] else ""
+        yield f"**{opinion['status']}{reason}**: {inert(opinion['agreement']['words'])}\n"
+        if opinion["error"]:
+            yield f"> {inert(opinion['error'])}\n"
+        if opinion["summary"]:
+            yield f"{inert(opinion['summary'])}\n"
+        if opinion["cause"]:
+            yield from _hypothesis(opinion["cause"])
+        if opinion["report"]:
+            yield f"Its own report: {code(opinion['report'])}\n"
 
 
 def _what_happened(document: Mapping[str, Any]) -> Iterator[str]:

@@ -26,6 +26,7 @@ def plain_reports(incident: Incident, final: Investigation, findings: Report) ->
         "schema_version": 1,
         "result": result,
         "cause": None,
+        "opinions": [],
         "report": None,
         "findings": {"summary": lines[2], "hypotheses": []},
         "collected": {"objects": 0, "events": 0, "logs": [], "gaps": []},

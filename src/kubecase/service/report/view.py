@@ -10,6 +10,7 @@ from kubecase.core.model import Investigation, Limits, Reason, Status
 from kubecase.core.redact import Redactor
 from kubecase.core.report import report_as_json
 from kubecase.service.report.extract import extract, machine_part
+from kubecase.service.report.opinions import opinions_shown
 from kubecase.service.report.result import agent_result
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def view(report: "FinalReport", redactor: Redactor) -> dict[str, Any]:
         "agent_report_cut": max(0, len(report.agent_report or "") - MAX_AGENT_REPORT),
         "findings": findings,
         "cause": _cause(report, answer, findings),
+        "opinions": opinions_shown(report.opinions, answer),
         "collected": _collected(report),
         "timeline": _timeline(report),
         "run": _run(report),
