@@ -102,9 +102,14 @@ def tail(
     *,
     follow: Annotated[bool, Parameter(alias="-f", negative="")] = False,
     lines: Annotated[int, Parameter(alias="-n")] = 50,
+    events: Annotated[bool, Parameter(alias="-e", negative="")] = False,
+    json: Json = False,
     shared: Shared = DEFAULT,
 ) -> int:
     """Print the end of the agent's log; with --follow, go on until it has ended.
+
+    With --events, what the agent did instead: messages, tool calls with their arguments, results,
+    refusals, usage, in the same words for every agent.
 
     Parameters
     ----------
@@ -113,10 +118,22 @@ def tail(
     follow
         Go on printing while the agent runs.
     lines
-        How many lines of what is there already.
+        How many lines, or events, of what is there already.
+    events
+        Print what the agent did rather than what it printed.
+    json
+        One JSON object for each event; implies --events.
     """
+    from kubecase.app.activity import print_activity
     from kubecase.app.tail import print_log
 
+    if events or json:
+        return _with_store(
+            shared,
+            lambda store, settings: print_activity(
+                store, settings, incident, last=lines, follow=follow, as_json=json
+            ),
+        )
     return _with_store(
         shared, lambda store, settings: print_log(store, settings, incident, lines, follow)
     )
