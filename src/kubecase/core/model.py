@@ -60,6 +60,8 @@ class Fault:
 
     `fingerprint` is stable over repeats of the same condition. `raw` is the payload as it
     arrived, byte for byte. `severity_word` is what the source said, `severity` what it means.
+    `owner` is the controller of the resource where the source knows it, `occurrences` how often the
+    source itself has counted it.
     """
 
     fingerprint: str
@@ -73,6 +75,8 @@ class Fault:
     raw: bytes = field(repr=False)
     source: str = "file"
     labels: Mapping[str, str] = field(default_factory=dict)
+    owner: Resource | None = None
+    occurrences: int = 1
 
 
 class IncidentState(StrEnum):
