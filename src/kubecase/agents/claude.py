@@ -14,21 +14,22 @@ from typing import Any, Self
 from uuid import NAMESPACE_URL, uuid5
 
 from kubecase.agents.claude_events import events_of
-from kubecase.agents.claude_verdict import Demanded, verdict_of
-from kubecase.agents.options import AgentSettings, require_argument, unusable
+from kubecase.agents.claude_start import Demanded
+from kubecase.agents.claude_verdict import verdict_of
+from kubecase.agents.extra_args import permitted_args
+from kubecase.agents.lines import parsed
+from kubecase.agents.options import AgentSettings, require_argument, require_model, unusable
 from kubecase.agents.readonly import (
     DENIED_TOOLS,
-    claude_extra_args,
     claude_settings,
     claude_settings_findings,
     reading_tools,
 )
+from kubecase.agents.served import SERVER, SIGTERM, TOOLS
 from kubecase.core.briefing import Briefing
 from kubecase.core.errors import AgentUnavailable
 from kubecase.core.model import Command, Exit, Verdict
-from kubecase.core.ports import AgentEvent, Credential, ToolServer
-
-SIGTERM = 15
+from kubecase.core.ports import AgentEvent, Capabilities, Credential, Offers, ToolServer
 
 SWITCHES: Mapping[str, str] = {
     "DISABLE_AUTOUPDATER": "1",
@@ -51,8 +52,8 @@ SWITCHES: Mapping[str, str] = {
 
 DEFAULT_TURNS = 30
 
-TOOLS = ("kubectl_read", "read_context", "write_report")
-"""The tools of kubecase's own server, by the names that it announces."""
+SERVED = frozenset(f"mcp__{SERVER}__{tool}" for tool in TOOLS)
+"""The tools of kubecase's own server, by the names that this CLI gives them."""
 
 _KEY = "ANTHROPIC_API_KEY"
 _BASE_URL = "ANTHROPIC_BASE_URL"
@@ -83,17 +84,14 @@ class Claude:
     def __post_init__(self) -> None:
         """Refuse what cannot work before anything is started."""
         require_argument("claude", self.program, "agent_command")
-        if self.model is not None:
-            require_argument("claude", self.model, "model")
-            if self.model.startswith("-"):
-                raise unusable("claude", "model looks like an option", "model")
+        require_model("claude", self.model)
         if self.max_turns < 1:
             raise unusable("claude", "max_turns is below 1", "max_turns")
         if self.max_budget_usd is not None and not 0.0001 <= self.max_budget_usd <= 100_000:
             raise unusable("claude", "max_budget_usd is not 0.0001 to 100000", "max_budget_usd")
         if self.base_url is not None and not _ADDRESS.fullmatch(self.base_url):
             raise unusable("claude", "base_url is not a plain http(s) address", "base_url")
-        claude_extra_args(self.extra_args)
+        permitted_args("claude", self.extra_args)
         reading_tools("claude", self.tools)
 
     @classmethod
@@ -125,6 +123,16 @@ class Claude:
     def variables(self) -> frozenset[str]:
         """Its switches, its key and its base URL."""
         return frozenset({*SWITCHES, _KEY, _BASE_URL})
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All of it, and a program of its own."""
+        return Capabilities(stream=True, cost=True, budget=True, turns=True, denials=True)
+
+    @property
+    def offers(self) -> Offers:
+        """The reading tools that it is given, and those of kubecase."""
+        return Offers(names=frozenset(self.tools) | SERVED)
 
     def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
         """Claude Code with the prompt on standard input and its own files in `private`."""
@@ -173,13 +181,13 @@ class Claude:
         )  # fmt: skip
 
     def _served_tools(self) -> tuple[str, ...]:
-        return () if self.tool_server is None else tuple(f"mcp__k8s__{each}" for each in TOOLS)
+        return () if self.tool_server is None else tuple(sorted(SERVED))
 
     def _servers(self) -> dict[str, Any]:
         if self.tool_server is None:
             return {}
         headers = {"Authorization": f"Bearer {self.tool_server.token}"}
-        return {"k8s": {"type": "http", "url": self.tool_server.url, "headers": headers}}
+        return {SERVER: {"type": "http", "url": self.tool_server.url, "headers": headers}}
 
     def _own_variables(self) -> dict[str, str]:
         own = dict(SWITCHES)
@@ -189,14 +197,23 @@ class Claude:
             own[_BASE_URL] = self.base_url
         return own
 
+    @property
+    def _demanded(self) -> Demanded:
+        # Whoever concludes a run that another process began does not know what that one served.
+        needed = self.tool_server is not None
+        return Demanded(tools=frozenset(self.tools), served=SERVED, served_needed=needed)
+
+    def verify_start(self, line: bytes) -> str | None:
+        """What its first event tells of permission mode, version, tools and servers."""
+        event = parsed(line) if b'"init"' in line else None
+        if event is None or (event.get("type"), event.get("subtype")) != ("system", "init"):
+            return None
+        return self._demanded.mismatch(event)
+
     def events(self, line: bytes) -> tuple[AgentEvent, ...]:
         """What one line of its stream tells."""
         return events_of(line)
 
     def verdict(self, lines: Iterable[bytes], exit: Exit) -> Verdict:
         """What its stream claims, and whether it started with exactly the tools it was given."""
-        # Whoever concludes a run that another process began does not know what that one served.
-        served = frozenset(f"mcp__k8s__{each}" for each in TOOLS)
-        needed = self.tool_server is not None
-        demanded = Demanded(tools=frozenset(self.tools), served=served, served_needed=needed)
-        return verdict_of(lines, exit, demanded)
+        return verdict_of(lines, exit, self._demanded)

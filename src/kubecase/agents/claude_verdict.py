@@ -6,9 +6,10 @@ start of the session is compared with what was asked for.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from kubecase.agents.claude_start import Demanded
 from kubecase.agents.lines import MAX_COUNT, amount_at, count_at, parsed, printable, shown, text_at
 from kubecase.core.lifecycle import MINIMUM_REPORT_BYTES
 from kubecase.core.model import Exit, Reason, Usage, Verdict
@@ -26,36 +27,8 @@ _TRANSIENT_ERRORS = frozenset(
     }
 )  # fmt: skip
 _NO_CONNECTION = ("Connection error", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "timed out")
-SERVER = "k8s"
-"""What kubecase's own tool server is called in every CLI."""
-
 _SENTENCE = 500
 _MOST_SAID = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demanded:
-    """What the first event of a session must show, or the run counts as failed.
-
-    `served` are the tools of kubecase's own server, which may be there with it, or must.
-    """
-
-    tools: frozenset[str]
-    permission_mode: str = "dontAsk"
-    mcp_servers: frozenset[str] = frozenset()
-    served: frozenset[str] = frozenset()
-    served_needed: bool = False
-
-    def fits(self, tools: frozenset[str] | None, servers: frozenset[str] | None) -> str | None:
-        """What is wrong with these tools and servers; None if nothing is."""
-        wanted = [(self.tools | self.served, self.mcp_servers | {SERVER})] if self.served else []
-        if not self.served_needed:
-            wanted.append((self.tools, self.mcp_servers))
-        if not any(tools == each for each, _ in wanted):
-            return "claude started with other tools than it was given"
-        if (tools, servers) not in wanted:
-            return "claude started with other tool servers than it was given"
-        return None
 
 
 @dataclass(slots=True)
@@ -70,6 +43,8 @@ class _Seen:
     error_status: Any = None
     spoke_of_error: bool = False
     said: str = ""
+    model: str | None = None
+    version: str | None = None
 
     @property
     def partial(self) -> str | None:
@@ -86,6 +61,16 @@ def verdict_of(lines: Iterable[bytes], exit: Exit, demanded: Demanded) -> Verdic
     exit tells more, so that the exit decides.
     """
     seen = _read(lines, demanded)
+    denials = None if seen.result is None else seen.result.get("permission_denials")
+    return replace(
+        _claim(seen, exit),
+        model=seen.model,
+        version=seen.version,
+        denials=len(denials) if isinstance(denials, list) else None,
+    )
+
+
+def _claim(seen: _Seen, exit: Exit) -> Verdict:
     if seen.result is None:
         return _without_result(seen, exit)
     strange = seen.strange if seen.started else "claude did not say how it was started"
@@ -115,7 +100,9 @@ def _read(lines: Iterable[bytes], demanded: Demanded) -> _Seen:
         match event.get("type"), event.get("subtype"):
             case "system", "init":
                 seen.started = True
-                seen.strange = seen.strange or _mismatch(event, demanded)
+                seen.model = seen.model or _name(text_at(event, "model"))
+                seen.version = seen.version or _name(text_at(event, "claude_code_version"))
+                seen.strange = seen.strange or demanded.mismatch(event)
             case "system", "informational" if event.get("tag") == "hook_no_verdict":
                 seen.strange = seen.strange or "claude ran a hook that gave no verdict"
             case "assistant", _:
@@ -130,6 +117,10 @@ def _read(lines: Iterable[bytes], demanded: Demanded) -> _Seen:
     return seen
 
 
+def _name(text: str) -> str | None:
+    return printable(text, 128) or None
+
+
 def _with_words(said: str, event: Mapping[str, Any]) -> str:
     """`said` and the text of one more message, up to a bound."""
     message = event.get("message")
@@ -139,28 +130,6 @@ def _with_words(said: str, event: Mapping[str, Any]) -> str:
             words = printable(text_at(part, "text"), _MOST_SAID)
             said = f"{said}\n\n{words}".strip()[:_MOST_SAID]
     return said
-
-
-def _mismatch(init: Mapping[str, Any], demanded: Demanded) -> str | None:
-    if text_at(init, "permissionMode") != demanded.permission_mode:
-        return f"claude did not start in the permission mode {demanded.permission_mode}"
-    return demanded.fits(_names(init.get("tools")), _servers(init.get("mcp_servers")))
-
-
-def _names(value: Any) -> frozenset[str] | None:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        return None
-    return frozenset(value)
-
-
-def _servers(value: Any) -> frozenset[str] | None:
-    """The names of the connected servers; one that is not connected is under no name."""
-    if not isinstance(value, list):
-        return None
-    return frozenset(
-        text_at(server, "name") if text_at(server, "status") == "connected" else ""
-        for server in value
-    )
 
 
 def _without_result(seen: _Seen, exit: Exit) -> Verdict:

@@ -1,7 +1,9 @@
 """Codex, headless and without a shell: `codex exec --json` with the tools of kubecase alone.
 
 Checked against version 0.169.0. It speaks the Responses API only. Refused commands leave no event;
-there are none to refuse.
+there are none to refuse. Its list of models says which tools go with each, such as a patch tool,
+sub-agents, or a JavaScript that calls tools, whatever is switched off. So it is given a list of
+ours, with the one model that is asked for.
 """
 
 import json
@@ -11,20 +13,41 @@ from pathlib import Path
 from typing import Any, Self
 
 from kubecase.agents.course import Course
+from kubecase.agents.extra_args import permitted_args
 from kubecase.agents.lines import count_at, parsed, printable, shown, text_at, undecoded
-from kubecase.agents.options import AgentSettings, require_argument, unusable
+from kubecase.agents.options import AgentSettings, require_argument, require_model
 from kubecase.agents.served import SERVER, SIGTERM, SYSTEM, TOKEN, TOOLS, needed
+from kubecase.agents.written import codex_findings, settled
 from kubecase.core.briefing import Briefing
 from kubecase.core.errors import AgentUnavailable
 from kubecase.core.model import Command, Exit, Verdict
-from kubecase.core.ports import AgentEvent, Credential, Moment, ToolServer
+from kubecase.core.ports import AgentEvent, Capabilities, Credential, Moment, Offers, ToolServer
 
 _KEY = "OPENAI_API_KEY"
 _HOME = "CODEX_HOME"
 _OFF = (
     "unbounded_connection_retries", "plugins", "multi_agent", "goals", "shell_tool", "unified_exec",
+    "view_image",
 )  # fmt: skip
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+DEFAULT_MODEL = "gpt-5.2"
+OFFERS = Offers(
+    names=frozenset(
+        {
+            # Ask servers of ours alone, and have nothing to show.
+            "list_mcp_resources", "list_mcp_resource_templates", "read_mcp_resource",
+            # Refused by itself where nobody is there to answer.
+            "request_user_input",
+            *(f"mcp__{SERVER}/{tool}" for tool in TOOLS),
+        }
+    )
+)  # fmt: skip
+_CATALOG = "models.json"
+_TASK = "You investigate one Kubernetes incident, read-only, with the tools that you are given."
+# Of a large answer of a tool the model is shown this much; it is told that there is more.
+_TOOL_TOKENS = 10_000
+# When the conversation has to be summed up; most models hold more.
+_CONTEXT_TOKENS = 128_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +60,14 @@ class Codex:
     model: str | None = None
     credential: Credential | None = None
     base_url: str | None = None
+    extra_args: tuple[str, ...] = ()
     tool_server: ToolServer | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work before anything is started."""
         require_argument("codex", self.program, "agent_command")
-        if self.model is not None and (not self.model.strip() or self.model.startswith("-")):
-            raise unusable("codex", "model is empty or looks like an option", "model")
+        require_model("codex", self.model)
+        permitted_args("codex", self.extra_args)
 
     @classmethod
     def configured(cls, options: AgentSettings) -> Self:
@@ -57,6 +81,7 @@ class Codex:
             model=options.model,
             credential=options.credential,
             base_url=options.base_url,
+            extra_args=options.extra_args,
         )
 
     @property
@@ -69,6 +94,16 @@ class Codex:
         """Its key, its token for the tools, and where its state lies."""
         return frozenset({_KEY, TOKEN, _HOME})
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """It tells what it does, and little more."""
+        return Capabilities(stream=True)
+
+    @property
+    def offers(self) -> Offers:
+        """The tools of kubecase, and what cannot be switched off."""
+        return OFFERS
+
     def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
         """Codex with the prompt on standard input; its state goes into its own home."""
         server = needed("codex", self.tool_server)
@@ -76,50 +111,77 @@ class Codex:
         own = {TOKEN: server.token, _HOME: f"{home}/.codex"}
         if self.credential is not None:
             own[_KEY] = self.credential.value
-        config = self._config(briefing, server).encode()
-        place = Path(home).relative_to(workspace) / ".codex/config.toml"
+        catalog = json.dumps(self._catalog(), indent=2).encode()
+        config = self._config(briefing, server, f"{home}/.codex/{_CATALOG}").encode()
+        settled("codex", codex_findings(config, catalog))
+        place = Path(home).relative_to(workspace) / ".codex"
         return Command(
             argv=self._argv(workspace),
             environment={**briefing.environment, **own},
             cwd=workspace,
             stdin=briefing.user_prompt.encode("utf-8", "replace"),
             stop_signal=SIGTERM,
-            files={str(place): config},
+            files={str(place / "config.toml"): config, str(place / _CATALOG): catalog},
             read_only_paths=(Path(self.program),) if self.program.startswith("/") else (),
         )
 
     def _argv(self, workspace: Path) -> tuple[str, ...]:
         off = tuple(word for each in _OFF for word in ("--disable", each))
-        model = () if self.model is None else ("-m", self.model)
         return (
             self.program, "exec", "--json", "--ephemeral", "--skip-git-repo-check",
-            "--strict-config", "-s", "read-only", "-C", str(workspace), *off, *model, "-",
+            "--strict-config", "-s", "read-only", "-C", str(workspace), *off,
+            "-m", self.model or DEFAULT_MODEL, *self.extra_args, "-",
         )  # fmt: skip
 
-    def _config(self, briefing: Briefing, server: ToolServer) -> str:
-        """The configuration as TOML, of which JSON strings and lists are a part."""
+    def _catalog(self) -> Mapping[str, Any]:
+        """The list of models: the one, without tools of its own."""
+        model = self.model or DEFAULT_MODEL
+        one = {
+            "slug": model,
+            "display_name": model,
+            "base_instructions": _TASK,
+            "shell_type": "disabled",
+            "visibility": "list",
+            "supported_in_api": True,
+            "priority": 1,
+            "supported_reasoning_levels": [],
+            "support_verbosity": False,
+            "supports_search_tool": False,
+            "experimental_supported_tools": [],
+            "truncation_policy": {"mode": "tokens", "limit": _TOOL_TOKENS},
+            "context_window": _CONTEXT_TOKENS,
+        }
+        return {"models": [one]}
+
+    def _config(self, briefing: Briefing, server: ToolServer, catalog: str) -> str:
+        """The configuration as TOML."""
         told = f"{briefing.system_prompt}\n{SYSTEM}"
         lines = [
             'model_provider = "kubecase"',
+            f"model_catalog_json = {_quoted(catalog)}",
             'web_search = "disabled"',
             "project_doc_max_bytes = 0",
-            f"developer_instructions = {json.dumps(told)}",
+            f"developer_instructions = {_quoted(told)}",
             "[model_providers.kubecase]",
             'name = "kubecase"',
-            f"base_url = {json.dumps(self.base_url or DEFAULT_BASE_URL)}",
-            f"env_key = {json.dumps(_KEY)}",
+            f"base_url = {_quoted(self.base_url or DEFAULT_BASE_URL)}",
+            f"env_key = {_quoted(_KEY)}",
             'wire_api = "responses"',
             "request_max_retries = 2",
             "stream_max_retries = 2",
             "[shell_environment_policy]",
             'inherit = "core"',
             f"[mcp_servers.{SERVER}]",
-            f"url = {json.dumps(server.url)}",
-            f"bearer_token_env_var = {json.dumps(TOKEN)}",
+            f"url = {_quoted(server.url)}",
+            f"bearer_token_env_var = {_quoted(TOKEN)}",
             "required = true",
             f"enabled_tools = {json.dumps(list(TOOLS))}",
         ]
         return "\n".join(lines) + "\n"
+
+    def verify_start(self, line: bytes) -> str | None:
+        """Nothing: its first event holds an id, and nothing else."""
+        return None
 
     def events(self, line: bytes) -> tuple[AgentEvent, ...]:
         """What one line of its stream tells."""
@@ -151,6 +213,12 @@ class Codex:
             if event is not None:
                 _follow(course, event)
         return course.verdict("codex", exit)
+
+
+def _quoted(text: str) -> str:
+    """A TOML string. JSON's are nearly that, but not where they write surrogates."""
+    whole = json.dumps(text.encode("utf-8", "replace").decode(), ensure_ascii=False)
+    return whole.replace("\x7f", "\\u007f")
 
 
 def _item_events(event: Mapping[str, Any]) -> tuple[AgentEvent, ...]:

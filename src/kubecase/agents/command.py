@@ -15,7 +15,7 @@ from kubecase.agents.options import (
 )
 from kubecase.core.briefing import Briefing
 from kubecase.core.model import Command, Exit, Verdict
-from kubecase.core.ports import AgentEvent, Credential, Moment
+from kubecase.core.ports import AgentEvent, Capabilities, Credential, Moment, Offers
 
 SIGINT = 2
 
@@ -61,6 +61,16 @@ class CommandAgent:
         """What the configuration adds."""
         return frozenset(self._own_variables())
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Nothing is known of it."""
+        return Capabilities()
+
+    @property
+    def offers(self) -> Offers | None:
+        """None: it is served no model."""
+        return None
+
     def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
         """The program with the prompt on standard input; stopped by SIGINT (req 8.5)."""
         return Command(
@@ -77,6 +87,10 @@ class CommandAgent:
         if self.credential is not None:
             own[self.credential.variable] = self.credential.value
         return own
+
+    def verify_start(self, line: bytes) -> str | None:
+        """Nothing: what it prints is not parsed."""
+        return None
 
     def events(self, line: bytes) -> tuple[AgentEvent, ...]:
         """The line as a message; nothing for an empty one."""

@@ -3,7 +3,7 @@ little about their own success. Exit codes of these CLIs lie; the last events co
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kubecase.agents.lines import MAX_COUNT, printable
 from kubecase.core.lifecycle import MINIMUM_REPORT_BYTES
@@ -26,7 +26,8 @@ _QUOTA = re.compile(r"(?i)rate.?limit|quota|overloaded|resource.?exhausted|too m
 class Course:
     """A stream as far as it was read. `answer` are the words since the last tool's result, `said`
     all of them. `finished` is set by the event that ends a good run, `failure` by one that says
-    what went wrong; `limit` says that it were the turns.
+    what went wrong; `limit` says that it were the turns. `strange` is what is wrong with its start.
+    `denied` counts refused tool calls, None for a CLI that does not tell them.
     """
 
     answer: list[str] = field(default_factory=list)
@@ -39,6 +40,9 @@ class Course:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
+    strange: str | None = None
+    model: str | None = None
+    denied: int | None = None
 
     def words(self, text: str, *, joined: bool = False) -> None:
         """More that the model said; `joined` goes on in the same paragraph."""
@@ -72,6 +76,15 @@ class Course:
 
     def verdict(self, name: str, exit: Exit) -> Verdict:
         """What all of it claims about a run of the CLI `name` that ended like this."""
+        if self.strange is not None:
+            claim = Verdict(
+                report=None, failure=self.strange, reason=Reason.START_ERROR, usage=self.usage
+            )
+        else:
+            claim = self._claim(name, exit)
+        return replace(claim, model=self.model, denials=self.denied)
+
+    def _claim(self, name: str, exit: Exit) -> Verdict:
         partial = self.said.strip() or None
         if partial is not None and len(partial.encode()) < MINIMUM_REPORT_BYTES:
             partial = None

@@ -1,7 +1,7 @@
 """Gemini CLI, headless and without a shell: `gemini -o stream-json` with the tools of kubecase.
 
-Checked against version 0.61.0. It ignores a policy file that it cannot read, so ours is written by
-us alone, and its own tools are denied one by one.
+Checked against version 0.61.0. It ignores a policy file that it cannot read, so ours is read back
+before it is used; its own tools are denied one by one.
 """
 
 import json
@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from kubecase.agents.course import Course
+from kubecase.agents.extra_args import permitted_args
 from kubecase.agents.lines import count_at, parsed, printable, shown, text_at, undecoded
-from kubecase.agents.options import AgentSettings, require_argument, unusable
+from kubecase.agents.options import AgentSettings, require_argument, require_model, unusable
 from kubecase.agents.served import SERVER, SIGTERM, SYSTEM, TOKEN, TOOLS, needed
+from kubecase.agents.written import gemini_findings, settled
 from kubecase.core.briefing import Briefing
 from kubecase.core.errors import AgentUnavailable
 from kubecase.core.model import Command, Exit, Verdict
-from kubecase.core.ports import AgentEvent, Credential, Moment, ToolServer
+from kubecase.core.ports import AgentEvent, Capabilities, Credential, Moment, Offers, ToolServer
 
 _KEY = "GEMINI_API_KEY"
 _BASE_URL = "GOOGLE_GEMINI_BASE_URL"
@@ -44,13 +46,14 @@ class Gemini:
     max_turns: int = DEFAULT_TURNS
     credential: Credential | None = None
     base_url: str | None = None
+    extra_args: tuple[str, ...] = ()
     tool_server: ToolServer | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work before anything is started."""
         require_argument("gemini", self.program, "agent_command")
-        if self.model is not None and (not self.model.strip() or self.model.startswith("-")):
-            raise unusable("gemini", "model is empty or looks like an option", "model")
+        require_model("gemini", self.model)
+        permitted_args("gemini", self.extra_args)
         if self.max_turns < 1:
             raise unusable("gemini", "max_turns is below 1", "max_turns")
 
@@ -67,6 +70,7 @@ class Gemini:
             max_turns=DEFAULT_TURNS if options.max_turns is None else options.max_turns,
             credential=options.credential,
             base_url=options.base_url,
+            extra_args=options.extra_args,
         )
 
     @property
@@ -79,6 +83,16 @@ class Gemini:
         """Its key, its address, its token for the tools, and its switch."""
         return frozenset({_KEY, _BASE_URL, TOKEN, _NO_RELAUNCH})
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """It counts turns and tells refusals, but not what a run cost."""
+        return Capabilities(stream=True, turns=True, denials=True, needs_node=True)
+
+    @property
+    def offers(self) -> Offers:
+        """The tools of kubecase."""
+        return Offers(names=frozenset(f"mcp_{SERVER}_{tool}" for tool in TOOLS))
+
     def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
         """Gemini CLI with the prompt on standard input, settings in its home, policy beside it."""
         server = needed("gemini", self.tool_server)
@@ -89,18 +103,21 @@ class Gemini:
             own[_BASE_URL] = self.base_url
         place = Path(briefing.environment["HOME"]).relative_to(workspace) / ".gemini"
         settings = json.dumps(self._settings(server), indent=2).encode()
+        rules = policy().encode()
+        settled("gemini", gemini_findings(settings, rules, DENIED))
         told = f"{briefing.system_prompt}\n{SYSTEM}\n".encode("utf-8", "replace")
         return Command(
             argv=(
                 self.program, "-o", "stream-json", "--skip-trust", "--approval-mode", "default",
                 "-m", self.model or DEFAULT_MODEL, "--policy", str(private / "policy.toml"),
+                *self.extra_args,
             ),
             environment={**briefing.environment, **own},
             cwd=workspace,
             stdin=briefing.user_prompt.encode("utf-8", "replace"),
             stop_signal=SIGTERM,
             files={str(place / "settings.json"): settings, str(place / "GEMINI.md"): told},
-            private_files={"policy.toml": policy().encode()},
+            private_files={"policy.toml": rules},
             read_only_paths=(Path(self.program),) if self.program.startswith("/") else (),
         )  # fmt: skip
 
@@ -119,6 +136,19 @@ class Gemini:
                 SERVER: {"httpUrl": server.url, "headers": headers, "includeTools": list(TOOLS)}
             },
         }
+
+    def verify_start(self, line: bytes) -> str | None:
+        """Whether its first event names the model that was asked for."""
+        event = parsed(line) if b'"init"' in line else None
+        return None if event is None else self._mismatch(event)
+
+    def _mismatch(self, event: Mapping[str, Any]) -> str | None:
+        wanted, told = self.model or DEFAULT_MODEL, event.get("model")
+        if event.get("type") != "init" or told == wanted:
+            return None
+        return (
+            f"gemini started with the model {shown(told, 100) or 'of no name'} in place of {wanted}"
+        )
 
     def events(self, line: bytes) -> tuple[AgentEvent, ...]:
         """What one line of its stream tells."""
@@ -144,10 +174,11 @@ class Gemini:
 
     def verdict(self, lines: Iterable[bytes], exit: Exit) -> Verdict:
         """What its stream claims: a result of success, tokens, and words after the last tool."""
-        course = Course()
+        course = Course(denied=0)
         for line in lines:
             event = parsed(line)
             if event is not None:
+                course.strange = course.strange or self._mismatch(event)
                 _follow(course, event)
         return course.verdict("gemini", exit)
 
@@ -182,9 +213,12 @@ def _follow(course: Course, event: Mapping[str, Any]) -> None:
     match event.get("type"):
         case "message" if event.get("role") == "assistant":
             course.words(text_at(event, "content"), joined=event.get("delta") is True)
+        case "init":
+            course.model = course.model or printable(text_at(event, "model"), 128) or None
         case "tool_result":
             course.tool()
             course.turns += 1
+            course.denied = (course.denied or 0) + (_result_event(event).moment is Moment.DENIED)
         case "result":
             stats = event.get("stats")
             read, written = count_at(stats, "input_tokens"), count_at(stats, "output_tokens")

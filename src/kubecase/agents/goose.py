@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from kubecase.agents.course import Course
+from kubecase.agents.extra_args import permitted_args
 from kubecase.agents.lines import count_at, parsed, printable, shown, text_at, undecoded
-from kubecase.agents.options import AgentSettings, require_argument, unusable
-from kubecase.agents.served import SERVER, SIGTERM, SYSTEM, TOKEN, needed
+from kubecase.agents.options import AgentSettings, require_argument, require_model, unusable
+from kubecase.agents.served import SERVER, SIGTERM, SYSTEM, TOKEN, TOOLS, needed
+from kubecase.agents.written import goose_findings, settled
 from kubecase.core.briefing import Briefing
 from kubecase.core.errors import AgentUnavailable
 from kubecase.core.model import Command, Exit, Verdict
-from kubecase.core.ports import AgentEvent, Credential, Moment, ToolServer
+from kubecase.core.ports import AgentEvent, Capabilities, Credential, Moment, Offers, ToolServer
 
 _KEY = "OPENAI_API_KEY"
 _HOST = "OPENAI_HOST"
@@ -48,13 +50,14 @@ class Goose:
     max_turns: int = DEFAULT_TURNS
     credential: Credential | None = None
     base_url: str | None = None
+    extra_args: tuple[str, ...] = ()
     tool_server: ToolServer | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work before anything is started."""
         require_argument("goose", self.program, "agent_command")
-        if self.model is not None and (not self.model.strip() or self.model.startswith("-")):
-            raise unusable("goose", "model is empty or looks like an option", "model")
+        require_model("goose", self.model)
+        permitted_args("goose", self.extra_args)
         if self.max_turns < 1:
             raise unusable("goose", "max_turns is below 1", "max_turns")
 
@@ -76,6 +79,7 @@ class Goose:
             max_turns=DEFAULT_TURNS if options.max_turns is None else options.max_turns,
             credential=options.credential,
             base_url=options.base_url,
+            extra_args=options.extra_args,
         )
 
     @property
@@ -88,6 +92,16 @@ class Goose:
         """Its key, its address, its model, its token for the tools, and its switches."""
         return frozenset({_KEY, _HOST, _MODEL, TOKEN, *_SWITCHES})
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """It counts turns, and tells neither refusals nor costs."""
+        return Capabilities(stream=True, turns=True)
+
+    @property
+    def offers(self) -> Offers:
+        """The tools of kubecase."""
+        return Offers(names=frozenset(f"{SERVER}__{tool}" for tool in TOOLS))
+
     def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
         """Goose with the prompt on standard input; its one extension lies in its home."""
         server = needed("goose", self.tool_server)
@@ -98,18 +112,25 @@ class Goose:
             own[_HOST] = self.base_url
         home = Path(briefing.environment["HOME"]).relative_to(workspace)
         told = f"{briefing.system_prompt}\n{SYSTEM}"
+        config = _config(server).encode()
+        settled("goose", goose_findings(config))
         return Command(
             argv=(
                 self.program, "run", "--no-session", "-q", "--output-format", "stream-json",
-                "--max-turns", str(self.max_turns), "--system", told, "-i", "-",
+                "--max-turns", str(self.max_turns), "--system", told, *self.extra_args,
+                "-i", "-",
             ),
             environment={**briefing.environment, **own},
             cwd=workspace,
             stdin=briefing.user_prompt.encode("utf-8", "replace"),
             stop_signal=SIGTERM,
-            files={str(home / ".config/goose/config.yaml"): _config(server).encode()},
+            files={str(home / ".config/goose/config.yaml"): config},
             read_only_paths=(Path(self.program),) if self.program.startswith("/") else (),
         )  # fmt: skip
+
+    def verify_start(self, line: bytes) -> str | None:
+        """Nothing: it does not tell how it was started."""
+        return None
 
     def events(self, line: bytes) -> tuple[AgentEvent, ...]:
         """What one line of its stream tells."""

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from kubecase.agents.course import Course
+from kubecase.agents.extra_args import permitted_args
 from kubecase.agents.lines import amount_at, count_at, parsed, printable, shown, text_at, undecoded
-from kubecase.agents.options import AgentSettings, require_argument, unusable
+from kubecase.agents.options import AgentSettings, require_argument, require_model
 from kubecase.agents.served import SERVER, SIGTERM, SYSTEM, TOKEN, TOOLS, needed
+from kubecase.agents.written import opencode_findings, settled
 from kubecase.core.briefing import Briefing
 from kubecase.core.errors import AgentUnavailable
 from kubecase.core.model import Command, Exit, Verdict
-from kubecase.core.ports import AgentEvent, Credential, Moment, ToolServer
+from kubecase.core.ports import AgentEvent, Capabilities, Credential, Moment, Offers, ToolServer
 
 _KEY = "OPENAI_API_KEY"
 _SWITCHES = {
@@ -43,13 +45,14 @@ class Opencode:
     model: str | None = None
     credential: Credential | None = None
     base_url: str | None = None
+    extra_args: tuple[str, ...] = ()
     tool_server: ToolServer | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work before anything is started."""
         require_argument("opencode", self.program, "agent_command")
-        if self.model is not None and (not self.model.strip() or self.model.startswith("-")):
-            raise unusable("opencode", "model is empty or looks like an option", "model")
+        require_model("opencode", self.model)
+        permitted_args("opencode", self.extra_args)
 
     @classmethod
     def configured(cls, options: AgentSettings) -> Self:
@@ -68,6 +71,7 @@ class Opencode:
             model=options.model,
             credential=options.credential,
             base_url=options.base_url,
+            extra_args=options.extra_args,
         )
 
     @property
@@ -80,6 +84,16 @@ class Opencode:
         """Its key, its token for the tools, and its switches."""
         return frozenset({_KEY, TOKEN, *_SWITCHES})
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """It tells refusals; it knows no limit, and the prices of no model that is not its own."""
+        return Capabilities(stream=True, denials=True)
+
+    @property
+    def offers(self) -> Offers:
+        """The tools of kubecase."""
+        return Offers(names=frozenset(f"{SERVER}_{tool}" for tool in TOOLS))
+
     def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
         """opencode with the prompt on standard input; its configuration lies in its home."""  # noqa: D403
         server = needed("opencode", self.tool_server)
@@ -88,9 +102,10 @@ class Opencode:
             own[_KEY] = self.credential.value
         home = Path(briefing.environment["HOME"]).relative_to(workspace)
         config = json.dumps(self._config(server), indent=2).encode()
+        settled("opencode", opencode_findings(config))
         told = f"{briefing.system_prompt}\n{SYSTEM}\n".encode("utf-8", "replace")
         return Command(
-            argv=(self.program, "run", "--format", "json"),
+            argv=(self.program, "run", "--format", "json", *self.extra_args),
             environment={**briefing.environment, **own},
             cwd=workspace,
             stdin=briefing.user_prompt.encode("utf-8", "replace"),
@@ -133,6 +148,10 @@ class Opencode:
             },
         }
 
+    def verify_start(self, line: bytes) -> str | None:
+        """Nothing: it does not tell how it was started."""
+        return None
+
     def events(self, line: bytes) -> tuple[AgentEvent, ...]:
         """What one line of its stream tells."""
         if not line.strip():
@@ -154,7 +173,7 @@ class Opencode:
 
     def verdict(self, lines: Iterable[bytes], exit: Exit) -> Verdict:
         """What its stream claims: no error, and a last step that stopped by itself with words."""
-        course = Course()
+        course = Course(denied=0)
         for line in lines:
             event = parsed(line)
             if event is not None:
@@ -203,6 +222,8 @@ def _follow(course: Course, event: Mapping[str, Any]) -> None:
             course.words(text_at(part, "text"))
         case "tool_use":
             course.tool()
+            refused = any(each.moment is Moment.DENIED for each in _tool_events(part))
+            course.denied = (course.denied or 0) + refused
         case "step_finish":
             tokens = part.get("tokens") if isinstance(part, Mapping) else None
             cost = amount_at(part, "cost")

@@ -17,6 +17,7 @@ SHARED_VARIABLES = frozenset(
 )  # fmt: skip
 """The names of docs/formats.md section 2; no adapter may set or declare one of them."""
 
+_LONGEST_MODEL = 200
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOADER = re.compile(r"(LD|DYLD)_.*|PYTHON(PATH|STARTUP|HOME)|BASH_ENV|ENV|NODE_OPTIONS")
 
@@ -68,6 +69,27 @@ def require_argument(agent: str, value: str, key: str) -> None:
         raise unusable(agent, f"{key} is empty", key)
     if "\0" in value:
         raise unusable(agent, f"{key} holds a zero byte", key)
+
+
+def require_model(agent: str, model: str | None) -> None:
+    """Raise AgentUnavailable unless `model` can be handed to a CLI as it is.
+
+    Some CLIs take an empty name and send it; one that begins with a hyphen would be an option.
+    """
+    if model is None:
+        return
+    if not model.strip():
+        raise _wrong_model(agent, "model is empty")
+    if model.startswith("-"):
+        raise _wrong_model(agent, "model looks like an option")
+    if len(model) > _LONGEST_MODEL or not model.isprintable() or " " in model:
+        raise _wrong_model(agent, "model is not a plain name")
+
+
+def _wrong_model(agent: str, why: str) -> AgentUnavailable:
+    return AgentUnavailable(
+        f"cannot use the agent {agent}: {why}", hint=f"Correct agents.{agent}.model."
+    )
 
 
 def require_variables(agent: str, variables: Mapping[str, str]) -> None:

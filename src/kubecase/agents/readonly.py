@@ -29,12 +29,6 @@ DENIED_TOOLS: Mapping[str, tuple[str, ...]] = {
 
 _PRIVATE_PLACES = ("/etc", "/proc", "/sys", "/dev", "/boot", "/root", "/home", "/run", "/var/run")
 
-_CLAUDE_OPTIONS: Mapping[str, int] = {
-    "--effort": 1,
-    "--fallback-model": 1,
-    "--include-partial-messages": 0,
-}
-
 _RULE = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\([^()]+\))?")
 
 
@@ -51,33 +45,6 @@ def reading_tools(cli: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
                 + ", ".join(sorted(READING_TOOLS[cli])) + ".",
             )  # fmt: skip
     return wanted or DEFAULT_TOOLS[cli]
-
-
-def claude_extra_args(extra: tuple[str, ...]) -> tuple[str, ...]:
-    """`extra` if it holds only options that cannot loosen anything.
-
-    An allow-list, since an option not known today may open a door tomorrow. Raises
-    AgentUnavailable for any other option, and for a word that would be read as a prompt.
-    """
-    rest = list(extra)
-    while rest:
-        option, equals, value = rest.pop(0).partition("=")
-        arity = _CLAUDE_OPTIONS.get(option)
-        if arity is None or (equals and not arity):
-            raise _refused(option)
-        if arity and not equals:
-            value = rest.pop(0) if rest else ""
-        if arity and (not value or value.startswith("-") or "\0" in value):
-            raise _refused(option)
-    return extra
-
-
-def _refused(option: str) -> AgentUnavailable:
-    return AgentUnavailable(
-        f"cannot pass {ascii(option)[:80]} to claude",
-        hint="Of the options of claude, extra_args may hold "
-        + ", ".join(sorted(_CLAUDE_OPTIONS)) + ".",
-    )  # fmt: skip
 
 
 def claude_settings(workspace: Path, home: PurePath | None) -> dict[str, Any]:

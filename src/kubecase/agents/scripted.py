@@ -18,7 +18,7 @@ from kubecase.agents.lines import (
 from kubecase.agents.options import AgentSettings, require_argument
 from kubecase.core.briefing import Briefing
 from kubecase.core.model import Command, Exit, Reason, Usage, Verdict
-from kubecase.core.ports import AgentEvent, Moment
+from kubecase.core.ports import AgentEvent, Capabilities, Moment, Offers
 
 PROGRAM = Path(__file__).with_name("scripted_program.py")
 """The stand-alone program; it runs by itself too: `python scripted_program.py PLAN.json`."""
@@ -41,7 +41,8 @@ class Scripted:
 
     `python` is the interpreter (3.11 or later, nothing installed). The steps are listed at the
     head of `scripted_program.py`. A printed JSON object with `moment` is an event; one with
-    `verdict` is its claim, the last of which counts.
+    `verdict` is its claim, the last of which counts; one with `strange` says what is wrong with its
+    start.
     """
 
     python: str
@@ -70,6 +71,16 @@ class Scripted:
         """None."""
         return frozenset()
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What its plan says."""
+        return Capabilities(stream=True, cost=True, turns=True, denials=True)
+
+    @property
+    def offers(self) -> Offers | None:
+        """None: it is served no model."""
+        return None
+
     def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
         """The program with its plan; a plan given as a value is placed in `private`."""
         placed = (
@@ -84,6 +95,11 @@ class Scripted:
             private_files=placed,
             read_only_paths=(PROGRAM, plan) if isinstance(self.plan, Path) else (PROGRAM,),
         )
+
+    def verify_start(self, line: bytes) -> str | None:
+        """What a printed JSON object says under `strange`, as a CLI with other tools would show."""
+        value = parsed(line) if b'"strange"' in line else None
+        return None if value is None else printable(text_at(value, "strange"), 500) or None
 
     def events(self, line: bytes) -> tuple[AgentEvent, ...]:
         """The event that the line spells out; a line that is no JSON object is garbage."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from kubecase.core.briefing import Briefing
 from kubecase.core.errors import AgentUnavailable
 from kubecase.core.model import Command, Exit, Verdict
-from kubecase.core.ports import AgentEvent
+from kubecase.core.ports import AgentEvent, Capabilities, Offers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +22,23 @@ class UnavailableAgent:
         """None: nothing of it is ever started."""
         return frozenset()
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """None."""
+        return Capabilities()
+
+    @property
+    def offers(self) -> Offers | None:
+        """None."""
+        return None
+
     def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
         """Raise what is wrong with the agent, remedy included."""
         raise self.error
+
+    def verify_start(self, line: bytes) -> str | None:
+        """Nothing: there is no start."""
+        return None
 
     def events(self, line: bytes) -> tuple[AgentEvent, ...]:
         """Nothing: there is no output."""

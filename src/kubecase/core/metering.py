@@ -15,7 +15,8 @@ class Trouble(StrEnum):
 
     `auth`: the upstream refuses the key; `quota`: it is asked too much, also after retries;
     `transient`: it failed or was cut off, which may pass; `refused`: it, or a rule of ours, does
-    not want this request; `budget`: the money, tokens or requests of the run are used up.
+    not want this request; `budget`: the money, tokens or requests of the run are used up; `tools`:
+    the CLI offers its model a tool that it was not given.
     """
 
     AUTH = "auth"
@@ -23,6 +24,7 @@ class Trouble(StrEnum):
     TRANSIENT = "transient"
     REFUSED = "refused"
     BUDGET = "budget"
+    TOOLS = "tools"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,8 @@ class GatewayRecord:
     `cost_usd` is `None` as soon as one model had no price: those are in `unknown_models`, and
     `known_cost_usd` is the part that is known. `estimated` says that some answer brought no count
     of its own and was estimated from its size. `last_trouble` is that of the last call, `None`
-    after a good one; `used_up` says which budget ended the run.
+    after a good one; `used_up` says which budget ended the run, `strange` which tool that its CLI
+    was not given. `models` are those that were asked for.
     """
 
     turns: int = 0
@@ -73,6 +76,8 @@ class GatewayRecord:
     last_trouble: Trouble | None = None
     last_says: str | None = None
     used_up: str | None = None
+    strange: str | None = None
+    models: tuple[str, ...] = ()
 
     @property
     def cost_usd(self) -> float | None:
@@ -96,12 +101,15 @@ _REASONS = {Trouble.AUTH: Reason.AUTH, Trouble.QUOTA: Reason.QUOTA}
 def corrected(verdict: Verdict, record: GatewayRecord) -> Verdict:
     """The CLI's claim, put right by what the gateway saw; the report stays whatever it is.
 
+    A CLI that offered its model another tool than it was given was not started as it should be.
     A used-up budget is the reason whatever the CLI makes of the refusal. A run whose last call was
     refused for its key or its quota has failed even where the CLI exits with 0. A failure that may
     pass is marked so. Usage is what was counted here, if any call was.
     """
     usage = record.usage if record.turns or record.refused else verdict.usage
-    verdict = replace(verdict, usage=usage)
+    verdict = replace(verdict, usage=usage, model=verdict.model or next(iter(record.models), None))
+    if record.strange is not None:
+        return replace(verdict, reason=Reason.START_ERROR, failure=record.strange, transient=False)
     if record.used_up is not None:
         return replace(verdict, reason=Reason.BUDGET, failure=record.used_up, transient=False)
     if record.last_trouble in _REASONS:

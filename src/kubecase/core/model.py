@@ -271,7 +271,9 @@ class Verdict:
 
     `failure` is set when the CLI said itself that it failed; `reason` is then its class.
     `report` is Markdown taken from the stream, for CLIs that cannot write files. `transient` says
-    that the failure may pass by itself: a rate limit, a 5xx, the network.
+    that the failure may pass by itself: a rate limit, a 5xx, the network. `model` and `version` are
+    what the CLI says it started with, `denials` how many tool calls it says that it refused; None
+    where it does not say.
     """
 
     report: str | None
@@ -279,6 +281,9 @@ class Verdict:
     reason: Reason | None = None
     transient: bool = False
     usage: Usage | None = None
+    model: str | None = None
+    version: str | None = None
+    denials: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

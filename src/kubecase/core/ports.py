@@ -69,12 +69,53 @@ class ToolServer:
     token: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offers:
+    """The tools that a CLI may offer to its model, by the names that the model is told.
+
+    `names` are whole names, `prefixes` beginnings of names. A tool in a namespace is called
+    `namespace/name`.
+    """
+
+    names: frozenset[str]
+    prefixes: tuple[str, ...] = ()
+
+    def admits(self, tool: str) -> bool:
+        """Whether `tool` is one of them."""
+        return tool in self.names or tool.startswith(self.prefixes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a CLI can do by itself, and what it cannot is done by kubecase or not at all.
+
+    `stream`: it tells what it does while it does it; `cost`: it tells what a run cost; `budget` and
+    `turns`: it can be given a limit of either; `denials`: it tells which tool calls it refused.
+    `needs_node`: its program is run by Node.
+    """
+
+    stream: bool = False
+    cost: bool = False
+    budget: bool = False
+    turns: bool = False
+    denials: bool = False
+    needs_node: bool = False
+
+
 class Agent(Protocol):
     """How to ask one AI CLI. Pure: no file, no process, no clock."""
 
     @property
     def name(self) -> str:
         """The name in settings, rows and metrics."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What its CLI can do by itself."""
+
+    @property
+    def offers(self) -> Offers | None:
+        """The tools that its CLI may offer to a model; None where nothing is known of them."""
 
     @property
     def variables(self) -> frozenset[str]:
@@ -85,6 +126,12 @@ class Agent(Protocol):
 
         The prompt goes in by standard input. The environment is `briefing.environment` and
         declared `variables`, nothing else; no secret is in argv.
+        """
+
+    def verify_start(self, line: bytes) -> str | None:
+        """What is wrong with the start that this line of standard output tells of, in a sentence.
+
+        None for a start as it was asked for, and for any other line. Never raises.
         """
 
     def events(self, line: bytes) -> tuple[AgentEvent, ...]:

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from kubecase.core.errors import KubecaseError
 from kubecase.core.metering import GatewayRecord, Trouble
+from kubecase.core.ports import Offers
 from kubecase.gateways.audit import AuditLog
 from kubecase.gateways.budget import Account, LoopGuard, Meter, Refusal, Room, Spent
 from kubecase.gateways.model_audit import line_of
@@ -37,6 +38,7 @@ from kubecase.gateways.protocols import trouble_of
 from kubecase.gateways.quiet import QUIET
 from kubecase.gateways.upstream import CallFailed, Patience, Upstream, UpstreamClient
 
+MOST_MODELS = 20
 BASE_PATHS: Mapping[str, str] = {"codex": "/v1", "opencode": "/v1"}
 """What the base URL of a CLI ends in, where it is not the bare address."""
 
@@ -82,6 +84,16 @@ class Told:
     ends_run: bool
 
 
+def _with_model(models: tuple[str, ...], call: Call) -> tuple[str, ...]:
+    """`models` and the one that was asked for an answer, as far as they are counted."""
+    model = (
+        call.asked.model if call.asked is not None and call.is_answer and call.admitted else None
+    )
+    if model is None or model in models or len(models) >= MOST_MODELS:
+        return models
+    return (*models, model)
+
+
 def _tell_nobody(_: Any) -> None:
     pass
 
@@ -91,7 +103,8 @@ class ModelGateway:
 
     `accounts` are what its calls are charged to. `record` is what was counted before, when a run is
     taken over. `tell` is called once for each kind of trouble, `counted` after every request; both
-    must be quick. With `reach_out` the vendor may fetch and run things for the agent.
+    must be quick. With `reach_out` the vendor may fetch and run things for the agent. `offers` are
+    the tools that the CLI may offer: with any other the run is over; None where they are not known.
     """
 
     def __init__(
@@ -108,6 +121,7 @@ class ModelGateway:
         tell: Callable[[Told], None] = _tell_nobody,
         counted: Callable[[GatewayRecord], None] = _tell_nobody,
         reach_out: bool = False,
+        offers: Offers | None = None,
     ) -> None:
         self.record = record or GatewayRecord()
         self._upstream = upstream
@@ -121,6 +135,7 @@ class ModelGateway:
         self._tell = tell
         self._counted = counted
         self._reach_out = reach_out
+        self._offers = offers
         self._loops = LoopGuard(self._limits.identical)
         self._told: set[tuple[Trouble, bool]] = set()
         self._broken: str | None = None
@@ -175,8 +190,9 @@ class ModelGateway:
         route = route_of(request, self._dialect)
         self._let(self._meter.too_fast())
         body = await read_body(request, self._limits.request_bytes)
-        asked = checked(request, route, body, self._dialect, reach_out=self._reach_out)
+        asked = checked(request, route, body, self._dialect)
         call.asked = asked
+        self._only_given(asked)
         if asked.model is not None and not self._upstream.offers(asked.model):
             says = f"kubecase: the model {asked.model} is not on the list of this upstream"
             raise Refused(self._dialect.refusal, says)
@@ -191,6 +207,21 @@ class ModelGateway:
             raise Refused(self._dialect.refusal, self._broken)
         if self.record.used_up is not None:
             raise Refused(self._dialect.refusal, self.record.used_up, Trouble.BUDGET)
+        if self.record.strange is not None:
+            raise Refused(self._dialect.refusal, self.record.strange, Trouble.TOOLS)
+
+    def _only_given(self, asked: Asked) -> None:
+        """Raise Refused for a tool that the CLI was not given, and for a way out by the vendor."""
+        if self._offers is not None:
+            strange = next((t for t in asked.tools if not self._offers.admits(t)), None)
+            if strange is not None:
+                says = (
+                    f"kubecase: the CLI offers its model {strange[:80]!a}, which it was not given"
+                )
+                raise Refused(self._dialect.refusal, says, Trouble.TOOLS)
+        if asked.reaches_out is not None and not self._reach_out:
+            says = f"kubecase: {asked.reaches_out} would reach out of the agent's network"
+            raise Refused(self._dialect.refusal, says)
 
     def _let(self, refusal: Refusal | None) -> None:
         if refusal is not None:
@@ -311,6 +342,8 @@ class ModelGateway:
             last_trouble=call.trouble if counts else before.last_trouble,
             last_says=call.says if counts else before.last_says,
             used_up=call.says if budget else before.used_up,
+            strange=before.strange or (call.says if call.trouble is Trouble.TOOLS else None),
+            models=_with_model(before.models, call),
         )
 
     def _write(self, request: web.BaseRequest, call: Call, used: Used) -> None:
@@ -332,6 +365,8 @@ class ModelGateway:
     def _announce(self, call: Call) -> None:
         if call.trouble is Trouble.BUDGET and self.record.used_up is not None:
             self._say(Told(trouble=Trouble.BUDGET, says=self.record.used_up, ends_run=True))
+        elif call.trouble is Trouble.TOOLS and self.record.strange is not None:
+            self._say(Told(trouble=Trouble.TOOLS, says=self.record.strange, ends_run=True))
         elif call.trouble in {Trouble.AUTH, Trouble.QUOTA} and not call.refused:
             self._say(Told(trouble=call.trouble, says=call.says or "", ends_run=False))
 

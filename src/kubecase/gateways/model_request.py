@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -13,6 +14,7 @@ from aiohttp import web
 from kubecase.core.metering import Trouble
 from kubecase.gateways.protocols import Dialect, Kind, Route
 
+MOST_TOOLS = 500
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}")
 
 _REQUEST_HEADERS = frozenset({"accept", "content-type", "user-agent", "idempotency-key"})
@@ -39,10 +41,16 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request that may pass as far as its form goes; `body` goes on byte for byte."""
+    """A request that may pass as far as its form goes; `body` goes on byte for byte.
+
+    `tools` are the names of what it offers to the model, as far as they are counted; `reaches_out`
+    is what in it would have the vendor fetch or run something for the agent.
+    """
 
     route: Route
     model: str | None
+    tools: tuple[str, ...]
+    reaches_out: str | None
     headers: Mapping[str, str]
     query: tuple[tuple[str, str], ...]
     body: bytes = field(repr=False)
@@ -122,25 +130,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def checked(
-    request: web.BaseRequest, route: Route, body: bytes, dialect: Dialect, *, reach_out: bool
-) -> Asked:
-    """The request as it may go on; raises Refused.
-
-    Unless `reach_out`, nothing may pass that would have the vendor fetch or run something for the
-    agent: that would be a way out of its network.
-    """
-    model = route.model
+def checked(request: web.BaseRequest, route: Route, body: bytes, dialect: Dialect) -> Asked:
+    """The request as it may go on as far as its form goes; raises Refused."""
+    model, reaches_out = route.model, None
+    tools: tuple[str, ...] = ()
     if route.kind is not Kind.LIST:
         value = parse(body)
         model = model or value.get("model")
         if not isinstance(model, str) or not MODEL_NAME.fullmatch(model):
             raise Refused(400, "kubecase: the request names no model")
-        what = None if reach_out else dialect.reaches_out(value)
-        if what is not None:
-            raise Refused(
-                dialect.refusal, f"kubecase: {what} would reach out of the agent's network"
-            )
+        tools = tuple(islice(dialect.offered(value), MOST_TOOLS + 1))
+        if len(tools) > MOST_TOOLS:
+            raise Refused(400, f"kubecase: a request may offer {MOST_TOOLS} tools at most")
+        reaches_out = dialect.reaches_out(value)
     elif body:
         raise Refused(400, "kubecase: this request has no body")
     allowed = _REQUEST_HEADERS | dialect.request_headers
@@ -150,7 +152,10 @@ def checked(
         if name.lower() in allowed or name.lower().startswith("x-stainless-")
     }
     query = tuple((name, value) for name, value in request.query.items() if name in route.query)
-    return Asked(route=route, model=model, headers=headers, query=query, body=body)
+    return Asked(
+        route=route, model=model, tools=tools, reaches_out=reaches_out,
+        headers=headers, query=query, body=body,
+    )  # fmt: skip
 
 
 def answer_headers(headers: Mapping[str, str]) -> dict[str, str]:

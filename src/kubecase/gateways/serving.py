@@ -2,8 +2,8 @@
 
 Its model, its cluster and its tools, each on a listener of its own and with a credential of its
 own. The state that a successor needs lies beside the record: digests of the credentials, which
-listener is whose, where the real kubeconfig lies, and what the model was asked. What the cluster
-was asked is counted from the record itself.
+listener is whose, where the real kubeconfig lies, which tools its CLI may offer, and what the model
+was asked. What the cluster was asked is counted from the record itself.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ import anyio
 from kubecase.core.errors import StoreUnavailable
 from kubecase.core.metering import GatewayRecord, Tokens, Trouble, corrected
 from kubecase.core.model import Command, Verdict
-from kubecase.core.ports import Agent, Stop, ToolServer
+from kubecase.core.ports import Agent, Offers, Stop, ToolServer
 from kubecase.gateways.audit import AuditLog
 from kubecase.gateways.authority import Identity
 from kubecase.gateways.callers import AccessToken
@@ -146,6 +146,7 @@ class RunServer:
                 namespace=self.clusters.credentials.namespace,
             ).as_bytes()
         access.agent = self.dress(agent, lead)
+        access.offers = access.agent.offers
         with _told(self.records):
             access.save()
 
@@ -157,6 +158,7 @@ class RunServer:
             str(name): str(digest) for name, digest in dict(saved.get("digests", {})).items()
         }
         access.record = _record_from(saved.get("record", {}))
+        access.offers = _offers_from(saved["offers"]) if "offers" in saved else access.agent.offers
         access.reach = saved.get("reach") or {}
         return self.cluster_again(access.reach) if "cluster" in access.parts else None
 
@@ -175,6 +177,7 @@ class RunAccess:
     record: GatewayRecord = field(default_factory=GatewayRecord)
     cluster_record: ClusterRecord = field(default_factory=ClusterRecord)
     digests: dict[str, str] = field(default_factory=dict)
+    offers: Offers | None = None
     reach: Mapping[str, Any] = field(default_factory=dict)
     made: list[socket.socket] = field(default_factory=list)
     start: Callable[[dict[str, socket.socket]], None] = lambda _: None
@@ -239,6 +242,12 @@ class RunAccess:
             "parts": self.parts,
             "digests": self.digests,
             "reach": dict(self.reach),
+            "offers": None
+            if self.offers is None
+            else {
+                "names": sorted(self.offers.names),
+                "prefixes": self.offers.prefixes,
+            },
             "record": dataclasses.asdict(self.record),
         }
         temporary = self.state.with_suffix(".new")
@@ -307,12 +316,23 @@ def _saved(state: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _offers_from(value: Any) -> Offers | None:
+    """What the CLI may offer, as it was put down; nothing at all where that makes no sense."""
+    if value is None:
+        return None
+    try:
+        return Offers(names=frozenset(value["names"]), prefixes=tuple(value["prefixes"]))
+    except (TypeError, KeyError):
+        return Offers(names=frozenset())
+
+
 def _record_from(value: Any) -> GatewayRecord:
     """What was counted before; nothing of it is lost, and what makes no sense is nothing."""
     try:
         given = dict(value)
         given["tokens"] = Tokens(**given.get("tokens", {}))
-        given["unknown_models"] = tuple(given.get("unknown_models", ()))
+        for name in ("unknown_models", "models"):
+            given[name] = tuple(given.get(name, ()))
         trouble = given.get("last_trouble")
         given["last_trouble"] = Trouble(trouble) if trouble else None
         return GatewayRecord(**given)

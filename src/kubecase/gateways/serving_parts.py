@@ -10,6 +10,7 @@ import anyio
 
 from kubecase.clusters.credentials import Credentials
 from kubecase.core.metering import GatewayRecord
+from kubecase.core.ports import Offers
 from kubecase.core.redact import Redactor
 from kubecase.gateways.audit import AuditLog
 from kubecase.gateways.authority import Identity
@@ -62,11 +63,12 @@ class ToolPart:
 
 
 class Counted(Protocol):
-    """Who keeps the counts of a run, and the digests of its credentials."""
+    """Who keeps the counts of a run, the digests of its credentials, and what its CLI may offer."""
 
     record: GatewayRecord
     cluster_record: ClusterRecord
     digests: dict[str, str]
+    offers: Offers | None
 
     def hear(self, told: Told) -> None:
         """What stands in the way of the model."""
@@ -125,6 +127,7 @@ class Serving:
             record=self.access.record,
             tell=self.access.hear,
             counted=self.access.count,
+            offers=self.access.offers,
         )
         await stack.enter_async_context(gateway.serving(listener))
 

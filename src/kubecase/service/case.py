@@ -18,8 +18,9 @@ from kubecase.core.model import (
     Usage,
     Verdict,
 )
-from kubecase.core.ports import Observer
+from kubecase.core.ports import Observer, Stop
 from kubecase.core.report import Report
+from kubecase.service.stopping import OwnStop
 from kubecase.workspace import SkillCopied, Workspace
 
 if TYPE_CHECKING:  # it brings the web server along, which most runs do without
@@ -79,10 +80,24 @@ class Case:
     error_told: bool = False
     stays_open: bool = False
     access: "RunAccess | None" = None
+    own_stop: OwnStop | None = None
+    strange_start: str | None = None
     permissions: Mapping[str, Any] | None = None
     context: Mapping[str, bytes] | None = None
     opinions: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
+
+    def stopping(self, stop: Stop) -> Stop:
+        """`stop`, with a stop of our own beside it."""
+        self.own_stop = OwnStop(stop)
+        return self.own_stop
+
+    def began_strangely(self, sentence: str) -> None:
+        """The agent did not start as it was asked to: its run is over."""
+        if self.strange_start is None:
+            self.strange_start = sentence
+            if self.own_stop is not None:
+                self.own_stop.now()
 
     @property
     def usage(self) -> Usage | None:

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +15,12 @@ from kubecase.core.briefing import Briefing, brief
 from kubecase.core.errors import KubecaseError
 from kubecase.core.lifecycle import judge
 from kubecase.core.model import (
-    Cause,
     Ended,
     Exit,
     Incident,
     Investigation,
     Limits,
+    Reason,
     Status,
 )
 from kubecase.core.ports import Agent, Collector, Observer, Runtime, Started, Stop
@@ -51,6 +51,7 @@ from kubecase.service.evidence import check_evidence
 from kubecase.service.groups import unwrapped
 from kubecase.service.known import saved_findings, tell_facts
 from kubecase.service.preflight import Preflight
+from kubecase.service.stopping import settle
 from kubecase.service.watch import Requested, Watch, mirrored, report_size
 from kubecase.store import Attempt, CancelRequested, Store, Story
 from kubecase.workspace import CleanupPolicy, SkillChoice, Workspace, copy_skills, hand_over
@@ -189,7 +190,8 @@ class Investigator:
         if orphan.cancel_requested_at is not None:
             stop = Requested()
         async with self._served(self.agent, case, stop, again=True) as access:
-            exit = await self._attach(self.agent, case, access.stop if access else stop)
+            stop = case.stopping(access.stop if access else stop)
+            exit = await self._attach(self.agent, case, stop)
         if exit is None:
             return lost("kubecase was killed before the agent had been started")
         case.stage, case.exit = "collect", exit
@@ -286,7 +288,7 @@ class Investigator:
         async with self._served(agent, case, stop) as access:
             if access is not None:
                 agent, stop = access.agent, access.stop
-            exit = await self._run(agent, case, workspace, briefing, stop)
+            exit = await self._run(agent, case, workspace, briefing, case.stopping(stop))
             case.stage, case.exit = "collect", exit
             return await anyio.to_thread.run_sync(self._judge, agent, case, workspace, exit)
 
@@ -338,6 +340,7 @@ class Investigator:
             mirror=mirror,
             begun=lambda started: self._begun(case, started),
             served=case.access.serve if case.access is not None else None,
+            strange=case.began_strangely,
         )
 
     def _judge(self, agent: Agent, case: Case, workspace: Workspace, exit: Exit) -> Ended:
@@ -345,18 +348,14 @@ class Investigator:
         case.verdict = agent.verdict(self.runtime.lines(case.run_dir), exit)
         report_bytes = take_report(case, workspace)
         check_evidence(case, self.data)
-        if case.access is not None:
-            case.verdict = case.access.corrected(case.verdict)
-            if case.access.ended_run and exit.cause is Cause.STOP_REQUESTED:
-                # Not a cancel of anybody's: what ended it is what the verdict says by now.
-                exit = replace(exit, cause=Cause.EXITED)
+        exit = settle(case, exit)
         return judge(
             exit,
             case.verdict,
             report_bytes,
             report_refused=case.report_refused,
             require_report=self.require_report,
-            exit_classes=self.exit_classes,
+            exit_classes=self.exit_classes and case.verdict.reason is not Reason.START_ERROR,
         )
 
     async def _begun(self, case: Case, started: Started) -> None:

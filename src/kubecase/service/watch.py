@@ -25,7 +25,7 @@ class Watch:
 
     `mirror` is the descriptor of `output/agent.log`; the truth is kept by the runtime, so a mirror
     that can no longer be written is given up without harm to the run. `served` is given the run's
-    listeners.
+    listeners, `strange` what is wrong with the agent's start, if anything is.
     """
 
     incident: Incident
@@ -34,6 +34,7 @@ class Watch:
     mirror: int
     begun: Callable[[Started], Awaitable[None]]
     served: Callable[[tuple[int, ...]], None] | None = None
+    strange: Callable[[str], None] | None = None
     _rest: bytes = b""
     _mirror_works: bool = True
     _skipping: bool = False
@@ -50,6 +51,10 @@ class Watch:
         self._write(data)
         if stream == "stdout":
             *lines, self._rest = (self._rest + data).split(b"\n")
+            if lines and self._skipping:
+                # The tail of a line that was too long to be an event.
+                self._skipping, lines = False, lines[1:]
+            self._compare(lines)
             for line in lines[: self._allowed(len(lines))]:
                 self._line(line)
             if len(self._rest) > MAX_LINE:
@@ -62,6 +67,15 @@ class Watch:
             return
         for handle in listeners:
             os.close(handle)
+
+    def _compare(self, lines: list[bytes]) -> None:
+        """Tell of a start that is not as it was asked for; no flood hides one."""
+        if self.strange is None:
+            return
+        for line in lines:
+            sentence = self.agent.verify_start(line)
+            if sentence is not None:
+                self.strange(sentence)
 
     def _allowed(self, count: int) -> int:
         """How many of `count` lines may be read for events: a flood is not worth a standstill."""
@@ -76,10 +90,6 @@ class Watch:
         return allowed
 
     def _line(self, line: bytes) -> None:
-        if self._skipping:
-            # The tail of a line that was too long to be an event.
-            self._skipping = False
-            return
         for event in self.agent.events(line):
             self._tell(event.moment, event.text, event.tool)
 

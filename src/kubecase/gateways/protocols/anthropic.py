@@ -15,6 +15,8 @@ from kubecase.gateways.protocols.wire import (
     items,
     length,
     mapping,
+    name_in,
+    several,
 )
 
 _MODEL = re.compile(r"/v1/models(?:/[A-Za-z0-9._-]{1,100})?")
@@ -66,6 +68,14 @@ def reaches_out(body: Json) -> str | None:
         if mapping(block.get("source")).get("type") == "url":
             return "content behind a URL"
     return None
+
+
+def offered(body: Json) -> Iterator[str]:
+    """The names of the tools that a request offers."""
+    for tool in several(body.get("tools")):
+        kind = mapping(tool).get("type", "custom")
+        # Only what the client declares has a name of its choice.
+        yield name_in(tool) if kind in (None, "custom") else str(kind)
 
 
 def _blocks(body: Json) -> Iterator[Json]:
@@ -133,5 +143,6 @@ ANTHROPIC = Dialect(
     route=route,
     error=error,
     reaches_out=reaches_out,
+    offered=offered,
     observe=observe,
 )

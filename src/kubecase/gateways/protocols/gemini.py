@@ -6,6 +6,7 @@ from typing import Any
 
 from kubecase.core.metering import Trouble
 from kubecase.gateways.protocols.wire import (
+    UNNAMED,
     Dialect,
     Json,
     Kind,
@@ -15,6 +16,8 @@ from kubecase.gateways.protocols.wire import (
     items,
     length,
     mapping,
+    name_in,
+    several,
     trouble_of,
 )
 
@@ -64,6 +67,19 @@ def reaches_out(body: Json) -> str | None:
         if "filedata" in _plain(part):
             return "content behind a URL"
     return None
+
+
+def offered(body: Json) -> Iterator[str]:
+    """The names of the tools that a request offers; those of the vendor's by their keys."""
+    for each in (body, mapping(body.get("generateContentRequest"))):
+        for tool in several(each.get("tools")):
+            if not isinstance(tool, dict):
+                yield UNNAMED
+            for key, value in mapping(tool).items():
+                if _plain_name(key) == "functiondeclarations":
+                    yield from map(name_in, several(value))
+                else:
+                    yield key
 
 
 def _plain_name(name: str) -> str:
@@ -138,5 +154,6 @@ GEMINI = Dialect(
     route=route,
     error=error,
     reaches_out=reaches_out,
+    offered=offered,
     observe=observe,
 )

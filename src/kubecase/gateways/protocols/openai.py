@@ -6,6 +6,7 @@ from typing import Any
 
 from kubecase.core.metering import Trouble
 from kubecase.gateways.protocols.wire import (
+    UNNAMED,
     Dialect,
     Json,
     Kind,
@@ -15,6 +16,8 @@ from kubecase.gateways.protocols.wire import (
     items,
     length,
     mapping,
+    name_in,
+    several,
 )
 
 _MODEL = re.compile(r"/v1/models(?:/[A-Za-z0-9._:-]{1,100})?")
@@ -53,7 +56,8 @@ def reaches_out(body: Json) -> str | None:
     for name in _BY_REFERENCE:
         if body.get(name):
             return f"`{name}`"
-    for kind in _tool_types(body.get("tools")):
+    for tool, _ in _tools(body):
+        kind = mapping(tool).get("type")
         if kind not in _OWN_TOOLS:
             return f"a tool of the vendor's ({str(kind)[:40]!a})"
     for part in _parts(body):
@@ -65,15 +69,40 @@ def reaches_out(body: Json) -> str | None:
     return None
 
 
-def _tool_types(tools: Any) -> Iterator[Any]:
-    pending = [tools]
+def offered(body: Json) -> Iterator[str]:
+    """The names of the tools that a request offers, in both forms, and of what else holds tools."""
+    for tool, space in _tools(body):
+        for name in _names(mapping(tool)):
+            yield f"{space}{name}"
+    yield from map(name_in, several(body.get("functions")))
+
+
+def _names(tool: Json) -> Iterator[str]:
+    """The name of one tool, or both where it has two; what the vendor runs goes by its type."""
+    kind = tool.get("type")
+    if kind not in ("function", "custom"):
+        yield kind if isinstance(kind, str) and kind else UNNAMED
+        return
+    inner = tool.get(kind)
+    if inner is None or "name" in tool:
+        yield name_in(tool)
+    if inner is not None:
+        yield name_in(inner)
+
+
+def _tools(body: Json) -> Iterator[tuple[Any, str]]:
+    """Every tool with the namespace that it lies in. New ones can come in the conversation too, as
+    Codex sends them: its items hold the tools of a search, or more tools.
+    """
+    pending = [(body.get("tools"), "")]
+    pending += [(mapping(item).get("tools"), "") for item in items(body.get("input"))]
     while pending:
-        for tool in items(pending.pop()):
-            kind = mapping(tool).get("type")
-            if kind == "namespace":
-                pending.append(mapping(tool).get("tools"))
+        tools, space = pending.pop()
+        for tool in several(tools):
+            if mapping(tool).get("type") == "namespace":
+                pending.append((mapping(tool).get("tools"), f"{space}{name_in(tool)}/"))
             else:
-                yield kind
+                yield tool, space
 
 
 def _parts(body: Json) -> Iterator[Json]:
@@ -161,5 +190,6 @@ OPENAI = Dialect(
     route=route,
     error=error,
     reaches_out=reaches_out,
+    offered=offered,
     observe=observe,
 )

@@ -1,11 +1,14 @@
 """The values in which every model protocol is described, and what its answers are read into."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
 from kubecase.core.metering import Tokens, Trouble
+
+UNNAMED = "(a tool without a name)"
+"""What stands for a tool whose name cannot be read; no CLI is given one of this name."""
 
 ProtocolName = Literal["anthropic", "openai", "gemini"]
 
@@ -76,10 +79,13 @@ class Dialect:
 
     `route` is given method and path as they came, undecoded. `error` makes the body of a refusal
     from status and sentence. `reaches_out` names what in a request would have the vendor fetch or
-    run something for the agent, or `None`. `observe` adds one event or document to what was seen;
-    it never raises, whatever the value holds. `refusal` is the status of a refusal for good, chosen
-    so that the CLIs of this protocol do not try again; `key_header` and `key_prefix` are how the
-    vendor wants its key; `version` stands at the end of base URLs that include it.
+    run something for the agent, or `None`. `offered` names every tool that a request offers to the
+    model, wherever it stands: one that the vendor runs by its type, one in a namespace as
+    `namespace/name`, and what cannot be read as UNNAMED. `observe` adds one event or document to
+    what was seen; it never raises, whatever the value holds. `refusal` is the status of a refusal
+    for good, chosen so that the CLIs of this protocol do not try again; `key_header` and
+    `key_prefix` are how the vendor wants its key; `version` stands at the end of base URLs that
+    include it.
     """
 
     name: ProtocolName
@@ -92,6 +98,7 @@ class Dialect:
     route: Callable[[str, str], Route | None] = field(repr=False)
     error: Callable[[int, str], Json] = field(repr=False)
     reaches_out: Callable[[Json], str | None] = field(repr=False)
+    offered: Callable[[Json], Iterator[str]] = field(repr=False)
     observe: Callable[[Any, Seen], None] = field(repr=False)
 
 
@@ -110,6 +117,19 @@ def mapping(value: Any) -> Json:
 def items(value: Any) -> list[Any]:
     """`value` if it is a list, else an empty one."""
     return value if isinstance(value, list) else []
+
+
+def several(value: Any) -> list[Any]:
+    """`value` as a list: what is none counts as the one thing in it, and null as nothing."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def name_in(value: Any) -> str:
+    """The `name` in a mapping, or UNNAMED."""
+    name = mapping(value).get("name")
+    return name if isinstance(name, str) and name else UNNAMED
 
 
 def length(value: Any) -> int:
