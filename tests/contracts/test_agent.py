@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kubecase.agents
-from fakes.agent import INCIDENT, a_briefing, an_exit, following, recorded
+from fakes.agent import INCIDENT, TRANSCRIPTS, a_briefing, an_exit, following, recorded
 from kubecase.agents.claude import Claude
 from kubecase.agents.codex import Codex
 from kubecase.agents.command import CommandAgent
@@ -23,7 +23,7 @@ from kubecase.agents.opencode import Opencode
 from kubecase.agents.options import SHARED_VARIABLES
 from kubecase.agents.scripted import Scripted
 from kubecase.core.model import Verdict
-from kubecase.core.ports import Agent, AgentEvent, Credential, Moment, ToolServer
+from kubecase.core.ports import Agent, AgentEvent, Capabilities, Credential, Moment, ToolServer
 
 KEY = "sk-test-000-a-key-that-must-not-be-seen"
 CREDENTIAL = Credential(variable="ANTHROPIC_API_KEY", value=KEY)
@@ -171,11 +171,20 @@ def assert_storable(events: tuple[AgentEvent, ...]) -> None:
             text.encode()
 
 
+def assert_sayable(sentence: str | None) -> None:
+    if sentence is not None:
+        assert 0 < len(sentence) <= 1000
+        assert "\0" not in sentence
+        sentence.encode()
+
+
 def assert_sound(verdict: Verdict) -> None:
     assert isinstance(verdict, Verdict)
     assert "\0" not in (verdict.report or "") + (verdict.failure or "")
     ((verdict.report or "") + (verdict.failure or "")).encode()
     assert len(verdict.failure or "") <= 2000
+    assert len((verdict.model or "") + (verdict.version or "")) <= 400
+    assert verdict.denials is None or verdict.denials >= 0
     if verdict.usage is not None:
         counts = (verdict.usage.input_tokens, verdict.usage.output_tokens, verdict.usage.turns)
         assert all(count is None or 0 <= count <= 2**53 for count in counts)
@@ -190,6 +199,7 @@ def test_no_line_is_too_strange(agent: Agent, garbage: str) -> None:
     began = time.process_time()
 
     assert_storable(agent.events(line))
+    assert_sayable(agent.verify_start(line))
     assert_sound(agent.verdict([line, line[:5000]], an_exit()))
 
     assert time.process_time() - began < 5
@@ -204,11 +214,12 @@ ANY_JSON = st.recursive(
 )  # fmt: skip
 
 FIELDS = (
-    "message", "tools", "mcp_servers", "permissionMode", "is_error", "num_turns", "result",
+    "message", "model", "claude_code_version", "permission_denials", "strange",
+    "tools", "mcp_servers", "permissionMode", "is_error", "num_turns", "result",
     "errors", "usage", "modelUsage", "total_cost_usd", "api_error_status", "error", "attempt",
     "tool_name", "terminal_reason", "moment", "text", "tool", "verdict", "tag",
 )  # fmt: skip
-TYPES = st.sampled_from(["system", "assistant", "user", "result", "verdict"])
+TYPES = st.sampled_from(["init", "system", "assistant", "user", "result", "verdict"])
 SUBTYPES = st.sampled_from(["init", "api_retry", "permission_denied", "success", "informational"])
 
 ANY_EVENT = st.fixed_dictionaries(
@@ -226,6 +237,7 @@ def test_no_stream_is_too_strange(lines: list[bytes]) -> None:
         agent = make()
         for line in lines:
             assert_storable(agent.events(line))
+            assert_sayable(agent.verify_start(line))
         assert_sound(agent.verdict(iter(lines), an_exit()))
         assert_sound(agent.verdict(lines, an_exit(signal=9)))
 
@@ -240,6 +252,39 @@ def test_one_damaged_byte_is_never_too_much(seed: int, at: int, flip: int) -> No
 
     for make in ADAPTERS.values():
         assert_sound(make().verdict(lines, an_exit()))
+
+
+def test_no_agent_is_given_a_shell_or_the_net(agent: Agent) -> None:
+    """A CLI may offer its model the tools of kubecase, and none that runs, writes or fetches."""
+    offers = agent.offers
+    if offers is None:
+        assert agent.name in {"command", "scripted"}
+        return
+
+    for tool in (
+        "", "Bash", "Write", "Edit", "WebFetch", "WebSearch", "Task", "shell", "exec",
+        "exec_command",
+        "apply_patch", "functions/exec", "run_shell_command", "write_file", "google_web_search",
+        "googleSearch", "bash", "edit", "webfetch", "developer__shell", "web_search", "local_shell",
+        "code_interpreter", "mcp", "tool_search", "spawn_agent", "kubectl_read",
+    ):  # fmt: skip
+        assert not offers.admits(tool)
+    assert sum("kubectl_read" in name for name in offers.names) == 1
+    assert sum("write_report" in name for name in offers.names) == 1
+
+
+def test_an_agent_says_what_its_cli_can_do(agent: Agent) -> None:
+    """What is known of a CLI is told as facts, the same each time."""
+    assert isinstance(agent.capabilities, Capabilities)
+    assert agent.capabilities == agent.capabilities
+
+
+def test_a_line_that_tells_of_no_start_is_no_wrong_start(agent: Agent) -> None:
+    """Words, tool calls and ends of any recorded run say nothing against a start."""
+    for path in sorted(TRANSCRIPTS.glob("*/*.jsonl")):
+        for line in path.read_bytes().splitlines():
+            if b'"init"' not in line:
+                assert agent.verify_start(line) is None
 
 
 def test_an_empty_stream_makes_no_claim_of_success(agent: Agent) -> None:

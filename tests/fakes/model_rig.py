@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from kubecase.core.metering import GatewayRecord
+from kubecase.core.ports import Offers
 from kubecase.gateways.audit import AuditLog, read_lines
 from kubecase.gateways.budget import Account, Budget, MemoryLedger
 from kubecase.gateways.model import DummyKey, GatewayLimits, ModelGateway, Told
@@ -111,6 +112,7 @@ async def rig(
     listener: socket.socket | None = None,
     key: DummyKey | None = None,
     reach_out: bool = False,
+    offers: Offers | None = None,
     counted: Callable[[GatewayRecord], None] = lambda _: None,
     **upstream: Any,
 ) -> AsyncIterator[Rig]:
@@ -137,6 +139,7 @@ async def rig(
         tell=told.append,
         counted=counted,
         reach_out=reach_out,
+        offers=offers,
     )  # fmt: skip
     port = listener.getsockname()[1]
     try:

@@ -27,7 +27,7 @@ from kubecase.core.model import (
     Status,
     Verdict,
 )
-from kubecase.core.ports import Agent, AgentEvent
+from kubecase.core.ports import Agent, AgentEvent, Capabilities, Offers
 from kubecase.core.redact import Redactor
 from kubecase.core.severity import Severity
 from kubecase.runtime import ProcessRuntime
@@ -72,9 +72,14 @@ class Refuses:
     error: Exception
     name: str = "refuses"
     variables: frozenset[str] = frozenset()
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    offers: Offers | None = None
 
     def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
         raise self.error
+
+    def verify_start(self, line: bytes) -> str | None:
+        return None
 
     def events(self, line: bytes) -> tuple[AgentEvent, ...]:
         return ()

@@ -23,7 +23,7 @@ CODEX: Mapping[str, Any] = {
     "model_catalog_json": Text(pattern=r"/[^\0\n]+/models\.json"),
     "web_search": "disabled",
     "project_doc_max_bytes": 0,
-    "developer_instructions": Text(),
+    "developer_instructions": Text(pattern=r"(?s).+"),
     "model_providers": {
         "kubecase": {
             "name": "kubecase",
@@ -47,7 +47,7 @@ CODEX: Mapping[str, Any] = {
 CODEX_MODEL: Mapping[str, Any] = {
     "slug": MODEL,
     "display_name": MODEL,
-    "base_instructions": Text(),
+    "base_instructions": Text(pattern=r"(?s).+"),
     "shell_type": "disabled",
     "visibility": "list",
     "supported_in_api": True,
@@ -105,8 +105,8 @@ def codex_findings(config: bytes, catalog: bytes) -> tuple[str, ...]:
     models, unreadable = read(catalog, json.loads, "JSON")
     found = [f"config.toml: {each}" for each in wrong or differences(value, CODEX)]
     listed = models.get("models") if isinstance(models, Mapping) else None
-    if not isinstance(listed, list) or len(listed) != 1:
-        unreadable = unreadable or ("does not hold one model",)
+    if not isinstance(listed, list) or len(listed) != 1 or set(models) != {"models"}:
+        unreadable = unreadable or ("does not hold one model alone",)
     else:
         unreadable = differences(listed[0], CODEX_MODEL)
     return (*found, *(f"models.json: {each}" for each in unreadable))
