@@ -22,7 +22,7 @@ from kubecase.channels.sources.file import load_intake
 from kubecase.channels.sources.intake import FaultInput
 from kubecase.clusters.recorded import JoinedCollector, NothingCollector, RecordedCollector
 from kubecase.core.errors import ClusterUnavailable, FaultRejected, KubecaseError
-from kubecase.core.model import Incident, IncidentId, Reason, Status
+from kubecase.core.model import Cause, Incident, IncidentId, Reason, Status
 from kubecase.core.ports import Collector, Observer
 from kubecase.service import Concluded
 from kubecase.service.groups import unwrapped
@@ -272,9 +272,14 @@ def _outcome(job: Job, concluded: Concluded, *, stopped: bool, left_out: bool) -
             "nothing but the fault itself.",
         )
     if operator_error is None and investigation.reason is Reason.START_ERROR:
+        exit = investigation.exit
+        ran = exit is not None and exit.cause is not Cause.START_ERROR
         operator_error = KubecaseError(
             investigation.error or "cannot start the agent",
-            hint="Correct agent_runtime.agent_command (AGENT_RUNTIME_COMMAND); `kubecase doctor` "
+            hint="It does not do what it was asked to: use the version that docs/agents.md names; "
+            "`kubecase doctor` shows what was found."
+            if ran
+            else "Correct agent_runtime.agent_command (AGENT_RUNTIME_COMMAND); `kubecase doctor` "
             "shows what was found.",
         )
     return Outcome(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubecase.core.fencing import visible
 from kubecase.core.lifecycle import is_final, signal_name
-from kubecase.core.model import Investigation, Limits, Reason, Status
+from kubecase.core.model import Cause, Investigation, Limits, Reason, Status
 from kubecase.core.redact import Redactor
 from kubecase.core.report import report_as_json
 from kubecase.service.report.extract import extract, machine_part
@@ -118,6 +118,12 @@ def _failure(investigation: Investigation) -> str:
         return f"failed with exit code {exit.code}"
     if investigation.reason is Reason.SIGNAL and exit is not None and exit.signal is not None:
         return f"was killed by {signal_name(exit.signal)}"
+    if (
+        investigation.reason is Reason.START_ERROR
+        and exit is not None
+        and exit.cause is not Cause.START_ERROR
+    ):
+        return "did not start as it was asked to, and was stopped"
     return _FAILURES.get(investigation.reason or Reason.INTERNAL, "failed")
 
 
