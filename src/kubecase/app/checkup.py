@@ -3,19 +3,19 @@
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubecase import __version__
-from kubecase.app import plugins, wiring
-from kubecase.app.findings import Finding, State
+from kubecase.app import wiring
+from kubecase.app.agent_check import agent_findings
+from kubecase.app.findings import Finding
 from kubecase.app.isolation_check import isolation_findings
 from kubecase.app.model_access import model_findings
 from kubecase.app.settings import Loaded, Settings
-from kubecase.core.errors import AgentUnavailable, KubecaseError
+from kubecase.core.errors import KubecaseError
 from kubecase.core.ports import Silence
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def checkup(loaded: Loaded) -> list[Finding]:
         *_directories(settings),
         await _store(settings),
         *await isolation_findings(settings),
-        *_agents(settings),
+        *agent_findings(settings),
         *model_findings(settings),
         _kubectl(settings),
         *await _clusters(settings),
@@ -78,55 +78,6 @@ async def _store(settings: Settings) -> Finding:
             what="store", state="missing", says=str(error), remedy=error.hint, needed=True
         )
     return Finding(what="store", state="ok", says=f"opens; {count} investigations on record")
-
-
-def _agents(settings: Settings) -> Iterator[Finding]:
-    choice = wiring.choose_agent(settings)
-    yield Finding(what="agent", state="ok", says=f"{choice.name} would be asked: {choice.why}")
-    yield Finding(what="agent builtin", state="ok", says="always there: no model, no key")
-    for name in plugins.names("agents"):
-        if name == plugins.TEST_AGENT:
-            continue
-        yield _agent(name, settings, needed=name == settings.agent_runtime.agent)
-
-
-def _agent(name: str, settings: Settings, *, needed: bool) -> Finding:
-    state: State = "missing" if needed else "note"
-    try:
-        options = wiring.agent_settings(name, settings)
-        plugins.agent(name, options)
-    except AgentUnavailable as error:
-        return Finding(
-            what=f"agent {name}", state=state, says=str(error), remedy=error.hint, needed=needed
-        )
-    key = wiring.KEYS.get(name)
-    if key is not None and key not in settings.model_keys:
-        return Finding(
-            what=f"agent {name}",
-            state=state,
-            says=f"{options.program} is there, its key is not",
-            remedy=f"Set {key}.",
-            needed=needed,
-        )
-    version = f", version {_version(options.program)}" if options.program and key else ""
-    return Finding(what=f"agent {name}", state="ok", says=f"{options.program}{version}")
-
-
-def _version(program: str) -> str:
-    """What `program --version` says in one line, without the environment of this process."""
-    try:
-        done = subprocess.run(
-            [program, "--version"],
-            env={"PATH": wiring.DEFAULT_PATH, "HOME": "/nonexistent"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"unknown ({type(error).__name__})"
-    lines = done.stdout.decode("utf-8", "replace").split("\n")
-    return lines[0][:80] or "unknown"
 
 
 def _kubectl(settings: Settings) -> Finding:

@@ -230,12 +230,13 @@ def investigator(
     reached: "ClusterCollector | None" = None,
     again: bool = False,
 ) -> "Investigator":
-    """Everything one investigation needs, from the settings. Raises KubecaseError where the layer
-    of isolation that they ask for cannot be had; `contained` is for who has tried that before.
-    `reached` is the cluster that agents are served; with `again` another process began them.
+    """Everything one investigation needs. Raises KubecaseError for a layer that cannot be had;
+    `contained` is for who has tried that before. `reached` is the cluster that agents are served,
+    with `again` the runs of another process.
     """
+    from kubecase.app.agent_check import version_reader, warnings_of
     from kubecase.app.containment import contain
-    from kubecase.app.model_access import is_served, unserved
+    from kubecase.app.model_access import is_served
     from kubecase.app.serving import preflight_of, run_server
     from kubecase.core.redact import Redactor
     from kubecase.service import Investigator
@@ -243,8 +244,8 @@ def investigator(
 
     runtime = settings.agent_runtime
     served = is_served(choice, settings)
-    contained = contained or contain(settings, trying=choice.agent is not None, served=served)
-    user = contained.user
+    asks = choice.agent is not None
+    contained = contained or contain(settings, trying=asks, served=served)
     server = run_server(choice, settings, contained, reached, again=again)
     return Investigator(
         agent=choice.agent,
@@ -262,13 +263,18 @@ def investigator(
         require_report=runtime.require_report,
         exit_classes=settings.agent_options(choice.name).exit_classes,
         cleanup=CleanupPolicy(runtime.cleanup_policy),
-        warnings=(*contained.warnings, *unserved(choice, settings)),
+        warnings=(*contained.warnings, *warnings_of(choice, settings)),
+        program_version=version_reader(choice, settings),
         server=server,
-        preflight=preflight_of(
-            reached, settings, asks_agent=choice.agent is not None, served=server is not None
-        ),
-        agent_ids=None if user is None or user.uid == os.geteuid() else (user.uid, user.gid),
+        preflight=preflight_of(reached, settings, asks_agent=asks, served=server is not None),
+        agent_ids=_agent_ids(contained),
     )
+
+
+def _agent_ids(contained: "Containment") -> tuple[int, int] | None:
+    """User and group of the agents, if those are not our own."""
+    user = contained.user
+    return None if user is None or user.uid == os.geteuid() else (user.uid, user.gid)
 
 
 def recovery(settings: Settings, store: "Store", observer: Observer) -> "Recovery":

@@ -22,14 +22,14 @@ from kubecase.core.errors import StoreUnavailable
 from kubecase.core.metering import GatewayRecord, Tokens, Trouble, corrected
 from kubecase.core.model import Command, Verdict
 from kubecase.core.ports import Agent, Offers, Stop, ToolServer
-from kubecase.gateways.audit import AuditLog
+from kubecase.gateways.audit import AuditLog, read_lines
 from kubecase.gateways.authority import Identity
 from kubecase.gateways.callers import AccessToken
 from kubecase.gateways.cluster_call import ClusterRecord
 from kubecase.gateways.kubeconfig import GatewayKubeconfig
 from kubecase.gateways.model import DummyKey, Told
 from kubecase.gateways.serving_parts import ClusterPart, ModelPart, Serving, ToolPart
-from kubecase.gateways.tools import CaseFiles
+from kubecase.gateways.tools import KIND, CaseFiles
 
 OWN_PORTS: Mapping[str, int] = {"model": 8181, "cluster": 8182, "tools": 8183}
 """The ports of each on the loopback of a network of the agent's own; the order is that of the
@@ -90,9 +90,8 @@ class RunServer:
             identity = Identity.kept(self.records.parent)
             earlier = ClusterRecord.of(path) if again else ClusterRecord()
             _record_given(audit, context or {})
-        access = RunAccess(
-            agent=agent, stop=_Either(stop), state=self.records / f"{run}.served.json"
-        )
+        state = self.records / f"{run}.served.json"
+        access = RunAccess(agent=agent, stop=_Either(stop), state=state, trail=path)
         access.cluster_record = earlier
         serving = Serving(
             audit=audit, identity=identity, run=run, cluster=cluster, files=files, access=access
@@ -170,6 +169,7 @@ class RunAccess:
     agent: Agent
     stop: "_Either"
     state: Path
+    trail: Path
     parts: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     listeners: tuple[int, ...] = ()
@@ -220,6 +220,16 @@ class RunAccess:
     def corrected(self, verdict: Verdict) -> Verdict:
         """The CLI's claim, put right by what was seen here."""
         return corrected(verdict, self.record) if "model" in self.parts else verdict
+
+    def refused_calls(self) -> int | None:
+        """How many calls of our tools were refused, by the record; None if none is served."""
+        if "tools" not in self.parts:
+            return None
+        try:
+            lines = (each for each in read_lines(self.trail) if each.get("kind") == KIND)
+            return sum(1 for each in lines if each.get("decision") == "refused")
+        except OSError:
+            return None
 
     def hear(self, told: Told) -> None:
         """What stands in the way; some of it ends the run."""

@@ -20,6 +20,7 @@ from kubecase.core.model import (
 )
 from kubecase.core.ports import Observer, Stop
 from kubecase.core.report import Report
+from kubecase.service.report import Ran
 from kubecase.service.stopping import OwnStop
 from kubecase.workspace import SkillCopied, Workspace
 
@@ -82,6 +83,7 @@ class Case:
     access: "RunAccess | None" = None
     own_stop: OwnStop | None = None
     strange_start: str | None = None
+    ran: Ran | None = None
     permissions: Mapping[str, Any] | None = None
     context: Mapping[str, bytes] | None = None
     opinions: Sequence[str] = ()

@@ -269,6 +269,7 @@ class Conclusion:
             skills=tuple(f"{skill.name} {skill.tree_hash[:12]}" for skill in case.skills),
             notes=tuple(case.notes),
             log_tail=self._log_tail(),
+            ran=case.ran,
         )
 
     def _log_tail(self) -> str:

@@ -51,7 +51,7 @@ from kubecase.service.evidence import check_evidence
 from kubecase.service.groups import unwrapped
 from kubecase.service.known import saved_findings, tell_facts
 from kubecase.service.preflight import Preflight
-from kubecase.service.stopping import settle
+from kubecase.service.ran import settle
 from kubecase.service.watch import Requested, Watch, mirrored, report_size
 from kubecase.store import Attempt, CancelRequested, Store, Story
 from kubecase.workspace import CleanupPolicy, SkillChoice, Workspace, copy_skills, hand_over
@@ -76,6 +76,7 @@ class Investigator:
     agent can reach; `workspaces` the root of all workspaces. `path` is the PATH that agents get.
     `agent_ids` are user and group of the agents, if those are not our own. `server` serves agents
     their model, the cluster and tools; without it they ask their model themselves.
+    `program_version` tells that of the agent's program, where it does not do so itself.
     """
 
     agent: Agent | None
@@ -95,6 +96,7 @@ class Investigator:
     cleanup: CleanupPolicy = CleanupPolicy.DELETE_AFTER_RETENTION
     warnings: Sequence[str] = field(default=())
     agent_ids: tuple[int, int] | None = None
+    program_version: Callable[[], str | None] = lambda: None
     server: "RunServer | None" = None
     preflight: Preflight | None = None
 
@@ -348,7 +350,7 @@ class Investigator:
         case.verdict = agent.verdict(self.runtime.lines(case.run_dir), exit)
         report_bytes = take_report(case, workspace)
         check_evidence(case, self.data)
-        exit = settle(case, exit)
+        exit = settle(case, exit, self.program_version)
         return judge(
             exit,
             case.verdict,

@@ -6,11 +6,12 @@ investigation ended, or letting a word of an agent or a cluster act as markup.
 """
 
 from kubecase.service.report.extract import machine_part
-from kubecase.service.report.final import FinalReport, Step, render
+from kubecase.service.report.final import FinalReport, Ran, Step, render
 from kubecase.service.report.opinions import Opinion
 from kubecase.service.report.plain import plain_reports
 from kubecase.service.report.result import agent_result
 
 __all__ = [
-    "FinalReport", "Opinion", "Step", "agent_result", "machine_part", "plain_reports", "render",
+    "FinalReport", "Opinion", "Ran", "Step", "agent_result", "machine_part", "plain_reports",
+    "render",
 ]  # fmt: skip

@@ -22,6 +22,19 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What ran, as far as it is known. `model` is the one that the CLI named or asked first,
+    `models` are all that were asked for at the gateway; `denials` are tool calls that were refused,
+    by the CLI or by the tools themselves.
+    """
+
+    version: str | None = None
+    model: str | None = None
+    models: tuple[str, ...] = ()
+    denials: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinalReport:
     """All that is known about an investigation that is over, whatever its outcome.
 
@@ -43,6 +56,7 @@ class FinalReport:
     notes: tuple[str, ...] = ()
     timeline: tuple[Step, ...] = ()
     log_tail: str = ""
+    ran: Ran | None = None
     opinions: tuple[Opinion, ...] = ()
 
 

@@ -30,12 +30,13 @@ def agent_result(investigation: Investigation) -> dict[str, Any]:
             for each in investigation.artifacts
         ],
         "rejected": [{"path": each.path, "why": each.why} for each in investigation.rejected],
-        "usage": _usage(investigation.usage or Usage()),
+        "usage": usage_of(investigation.usage or Usage()),
         "error": investigation.error,
     }
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
+def usage_of(usage: Usage) -> dict[str, Any]:
+    """The four fields of `usage`, for JSON."""
     return {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,

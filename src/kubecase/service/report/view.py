@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from kubecase.core.fencing import visible
 from kubecase.core.lifecycle import is_final, signal_name
-from kubecase.core.model import Cause, Investigation, Limits, Reason, Status
+from kubecase.core.model import Cause, Investigation, Limits, Reason, Status, Usage
 from kubecase.core.redact import Redactor
 from kubecase.core.report import report_as_json
 from kubecase.service.report.extract import extract, machine_part
 from kubecase.service.report.opinions import opinions_shown
-from kubecase.service.report.result import agent_result
+from kubecase.service.report.result import agent_result, usage_of
 
 if TYPE_CHECKING:
     from kubecase.service.report.final import FinalReport
@@ -213,9 +213,14 @@ def _timeline(report: "FinalReport") -> list[dict[str, Any]]:
 
 def _run(report: "FinalReport") -> dict[str, Any]:
     investigation = report.investigation
-    exit = investigation.exit
+    exit, ran = investigation.exit, report.ran
     return {
         "agent": investigation.agent,
+        "version": ran.version[:100] if ran and ran.version else None,
+        "model": ran.model[:200] if ran and ran.model else None,
+        "models": [each[:200] for each in ran.models[:20]] if ran else [],
+        "usage": usage_of(investigation.usage or Usage()),
+        "denials": ran.denials if ran else None,
         "isolation": investigation.isolation,
         "isolation_notes": list(report.isolation_notes),
         "limits": _limits(report.limits),

@@ -47,7 +47,9 @@ def artifact_words(artifact: Mapping[str, Any]) -> str:
 def run_rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """How the run went, as names and values, in the order of interest."""
     run, result, outcome = document["run"], document["result"], document["outcome"]
-    yield "Agent", str(run["agent"])
+    yield "Agent", str(run["agent"]) + (f", version {run['version']}" if run["version"] else "")
+    if models := dict.fromkeys([*([run["model"]] if run["model"] else ()), *run["models"]]):
+        yield "Model", ", ".join(models)
     yield "Status", outcome["status"] + (f", {outcome['reason']}" if outcome["reason"] else "")
     if result["exit_code"] is not None:
         yield "Exit code", str(result["exit_code"])
@@ -56,6 +58,7 @@ def run_rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Duration", duration_words(run["seconds"])
     if result["exit_code"] is not None or result["signal"]:
         yield "Usage", _usage(result["usage"])
+        yield "Refused tool calls", "not told" if run["denials"] is None else str(run["denials"])
     yield "Isolation", str(run["isolation"] or "no process was started")
     if run["clean"] is not None:
         yield "Processes left behind", _leftover(run)
