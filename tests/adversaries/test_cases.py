@@ -90,7 +90,7 @@ async def run(here: Bench, case: Case, layer: str, around: Surroundings, seen: S
         *(word.format(**around.words) for word in case.arguments),
         stop_signal=case.stop_signal,
         environment={"PATH": "/usr/bin:/bin", MARK: around.mark},
-        ports=() if layer == CONTAINER else (int(around.words["gateway"]),),
+        ports=(int(around.words["gateway"]),),
     )
     stop, ends = anyio.Event(), list[Exit]()
 
@@ -152,17 +152,18 @@ async def test_hostile_bytes_reach_the_log_unchanged(here: Bench, around: Surrou
     assert (here.run_dir / "stderr").read_bytes() == told.stderr
 
 
+@pytest.mark.parametrize("layer", [BWRAP, CONTAINER])
 async def test_the_listeners_of_a_closed_network_are_handed_out(
-    here: Bench, around: Surroundings
+    here: Bench, around: Surroundings, layer: str
 ) -> None:
     """In a network of its own an agent's one way out is a socket that its supervisor holds
     (case 25).
     """
-    runtime_of(BWRAP)
+    runtime_of(layer)
     case = next(each for each in CASES if each.program == "probe_network")
     seen = Seen()
 
-    await run(here, case, BWRAP, around, seen)
+    await run(here, case, layer, around, seen)
 
     with socket.socket(fileno=seen.listeners[0]) as listener:
         listener.settimeout(5)

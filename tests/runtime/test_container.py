@@ -102,11 +102,39 @@ def test_a_variable_that_the_client_needs_is_refused(tmp_path: Path) -> None:
         wrapped(tmp_path, client_environment={"MODEL_KEY": "x"})
 
 
-def test_an_agent_that_is_to_be_served_is_refused(tmp_path: Path) -> None:
-    """What cannot be done in a container yet is said, not left out."""
+def test_a_served_container_joins_the_network_that_its_client_is_put_into(tmp_path: Path) -> None:
+    """With ports to be served the shim makes a network with nothing but these in it, for podman as
+    root, and the container is told to stay in it.
+    """
     runtime_of(CONTAINER)
-    with pytest.raises(RuntimeUnavailable, match="its network is not joined yet"):
-        MADE[CONTAINER].wrap(command(("agent",), tmp_path, ports=(8080,)), tmp_path / "run")
+    found = MADE[CONTAINER].wrap(command(("agent",), tmp_path, ports=(8181,)), tmp_path / "run")
+
+    assert found.confinement["listen"] == [8181]
+    assert following(found.argv, "--network") == ["host"]
+
+
+@pytest.mark.parametrize("network", ["none", "host"])
+def test_an_engine_that_leaves_its_clients_network_is_not_told_to_serve(
+    tmp_path: Path, network: str
+) -> None:
+    """Docker's containers cannot join the network of a run: that is refused with its remedy, and
+    never becomes the network of the host by accident.
+    """
+    docker = tmp_path / "docker"
+    docker.write_text(ECHO)
+    docker.chmod(0o755)
+    layer = ContainerLayer(
+        options=LayerOptions(network=network),  # type: ignore[arg-type]
+        container=ContainerOptions(engine=str(docker), image="i"),  # type: ignore[arg-type]
+    )
+    served = command(("agent",), tmp_path, ports=(8181,))
+
+    if network == "none":
+        with pytest.raises(RuntimeUnavailable, match="podman as root"):
+            layer.wrap(served, tmp_path / "run")
+        assert following(layer.wrap(command(("a",), tmp_path), tmp_path / "run").argv, "--network")
+    else:
+        assert layer.wrap(served, tmp_path / "run").confinement["listen"] is None
 
 
 def test_without_an_image_the_layer_says_so() -> None:

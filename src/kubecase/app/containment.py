@@ -43,7 +43,7 @@ class Containment:
     @property
     def own_network(self) -> bool:
         """Whether the agent's network is its own, and what serves it is handed out of there."""
-        return self.network == "none" and self.runtime.name == "bwrap"
+        return self.network == "none" and self.runtime.name in ("bwrap", "container")
 
 
 def contain(settings: Settings, *, trying: bool = True, served: bool = False) -> Containment:
@@ -171,13 +171,20 @@ def _strongest(
 
 def _tried(name: str, options: "RuntimeOptions", closing: bool) -> "tuple[Runtime, Network, Probe]":
     """The runtime `name`, with its network closed if that is wanted and works."""
-    if closing and name != "container":
+    if closing and (name != "container" or _joins_networks(options.container)):
         closed = replace(options, layer=replace(options.layer, network="none"))
         runtime = plugins.runtime(name, closed)
         if (found := runtime.probe()).works:
             return runtime, "none", found
     runtime = plugins.runtime(name, options)
     return runtime, options.layer.network, runtime.probe()
+
+
+def _joins_networks(container: "ContainerOptions") -> bool:
+    """Whether a container can have a network in which it is served, and no other."""
+    from kubecase.runtime.container import ContainerLayer
+
+    return ContainerLayer(container=container).closes_served_network
 
 
 def open_the_way(settings: Settings, user: "AgentUser") -> None:

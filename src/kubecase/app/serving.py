@@ -21,12 +21,6 @@ if TYPE_CHECKING:
     from kubecase.gateways.serving_parts import ClusterPart, ToolPart
     from kubecase.service.preflight import Preflight
 
-NO_LISTENERS = (
-    "a container is handed no listeners: its agent is served no cluster and no tools, and holds "
-    "no kubeconfig"
-)
-
-
 def run_server(
     choice: "Choice",
     settings: Settings,
@@ -45,10 +39,9 @@ def run_server(
 
     if choice.agent is None or isinstance(choice.agent, UnavailableAgent):
         return None
-    in_container = contained.runtime.name == "container"
     models = model_part(choice, settings) if is_served(choice, settings) else None
-    clusters = None if reached is None or in_container else cluster_part(reached, settings)
-    tools = tool_part(settings) if takes_tools(choice) and not in_container else None
+    clusters = None if reached is None else cluster_part(reached, settings)
+    tools = tool_part(settings) if takes_tools(choice) else None
     if models is None and clusters is None and tools is None and not again:
         return None
     data = settings.store.data_dir

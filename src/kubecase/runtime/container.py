@@ -42,6 +42,7 @@ PLAIN = frozenset(
 same name cannot be mistaken for them. All others go by name alone, through the client.
 """
 
+NOT_JOINED = "that takes podman as root, whose containers can join a network that kubecase has made"
 NO_IMAGE = "no image is set: container.image"
 EXIT_CODES = "exit codes: 129 to 192 cannot be told from a death by a signal, and are read as that"
 DISK = "disk: what the agent writes is watched and ended at the limit, not bounded by the engine"
@@ -84,6 +85,16 @@ class ContainerLayer:
         """`container`."""
         return "container"
 
+    @property
+    def closes_served_network(self) -> bool:
+        """Whether what kubecase serves can be reached from a container that has no other network.
+
+        Docker starts containers by a daemon, and podman without root makes a namespace of its own:
+        both leave the network of their client.
+        """
+        program = self._program()
+        return program is not None and not program.endswith("docker") and os.geteuid() == 0
+
     def probe(self) -> Probe:
         """Ask the engine for the image."""
         program = self._program()
@@ -119,10 +130,12 @@ class ContainerLayer:
             raise RuntimeUnavailable(
                 f"cannot run agents with isolation container: {found.says}", hint=found.remedy
             )
-        if command.ports:
+        served = self.options.network == "none" and bool(command.ports)
+        if served and not self.closes_served_network:
             raise RuntimeUnavailable(
-                "cannot serve an agent in a container: its network is not joined yet",
-                hint="Set agent_runtime.isolation to bwrap or landlock.",
+                f"cannot serve an agent in a container of a closed network: {NOT_JOINED}",
+                hint="Run kubecase as root with container.engine podman, or set "
+                "agent_runtime.network to host, or agent_runtime.isolation to bwrap or landlock.",
             )
         client = {"PATH": SEARCH_PATH, **self.container.client_environment}
         secret = {n: v for n, v in command.environment.items() if n not in PLAIN}
@@ -140,6 +153,7 @@ class ContainerLayer:
             confinement={
                 "keeps_capabilities": True,
                 "engine": {"complaints": [each.encode() for each in COMPLAINTS]},
+                "listen": list(command.ports) if served else None,
             },
             cleanup=((*base, *_removal(program, name)), client),
             notes=self._notes(),
@@ -178,7 +192,9 @@ class ContainerLayer:
             "--label",
             f"{OWNER}={_digest(run_dir.parent)}",
         )
-        yield from ("--network", "host" if self.options.network == "host" else "none")
+        # With ports to be served, "host" is the network that the shim has made for the client.
+        joins = self.options.network == "host" or bool(command.ports)
+        yield from ("--network", "host" if joins else "none")
         yield from ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
         yield from ("--init", "--log-driver", "none", "--hostname", "agent")
         yield from ("--pids-limit", str(made.processes), "--cpus", f"{made.cpus:g}")

@@ -40,7 +40,8 @@ class Confinement:
     `program`, `options`, a list of bytes in which a number stands for a descriptor that has that
     entry of `data` as its content and -1 for the status pipe, and `data`. With `bwrap` the filter
     is installed by that program. `engine` is there for the client of a container engine, with the
-    `complaints` by which it says that it could not start the agent.
+    `complaints` by which it says that it could not start the agent; its network is one of root's,
+    without a namespace of users.
     """
 
     def __init__(self, values: "Mapping[str, Any]") -> None:
@@ -110,14 +111,12 @@ class Confinement:
         return handles
 
     def _own_network(self, ports: "list[int]") -> None:
-        """A user and a network namespace; loopback up, listening there, the sockets handed out."""
-        uid, gid = os.getuid(), os.getgid()
-        # What is not dumpable belongs to root in /proc, also to itself; exec would undo it anyway.
-        prctl(PR_SET_DUMPABLE, 1)
-        _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
-        _write("/proc/self/setgroups", b"deny")
-        _write("/proc/self/uid_map", b"%d %d 1" % (uid, uid))
-        _write("/proc/self/gid_map", b"%d %d 1" % (gid, gid))
+        """A network namespace; loopback up, listening there, the sockets handed out."""
+        if self._values.get("engine") is None:
+            _unshare_with_user()
+        else:
+            # An engine needs the rights that it has; what it starts joins the network of its client.
+            _unshare(_CLONE_NEWNET)
         probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP_RUNNING))
         probe.close()
@@ -188,6 +187,17 @@ def _leave_user(user: "tuple[int, int] | None") -> None:
         os.setgroups([])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
+
+
+def _unshare_with_user() -> None:
+    """A user namespace, in which whoever we are may have a network, and that network."""
+    uid, gid = os.getuid(), os.getgid()
+    # What is not dumpable belongs to root in /proc, also to itself; exec would undo it anyway.
+    prctl(PR_SET_DUMPABLE, 1)
+    _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    _write("/proc/self/setgroups", b"deny")
+    _write("/proc/self/uid_map", b"%d %d 1" % (uid, uid))
+    _write("/proc/self/gid_map", b"%d %d 1" % (gid, gid))
 
 
 def _unshare(flags: int) -> None:
