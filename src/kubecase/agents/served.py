@@ -27,7 +27,6 @@ def needed(name: str, server: ToolServer | None) -> ToolServer:
         raise AgentUnavailable(
             f"cannot use the agent {name}: its only tools are those that kubecase serves, and "
             "none are served here",
-            hint="Containers are handed no listeners yet; choose isolation bwrap, landlock or "
-            "process (agent_runtime.isolation).",
+            hint="Start it by `kubecase investigate`, which serves them in every isolation.",
         )
     return server

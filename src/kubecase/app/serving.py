@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kubecase.gateways.serving_parts import ClusterPart, ToolPart
     from kubecase.service.preflight import Preflight
 
+
 def run_server(
     choice: "Choice",
     settings: Settings,
