@@ -115,7 +115,7 @@ class Confinement:
         if self._values.get("engine") is None:
             _unshare_with_user()
         else:
-            # An engine needs the rights that it has; what it starts joins the network of its client.
+            # An engine needs the rights that it has; what it starts stays in this network.
             _unshare(_CLONE_NEWNET)
         probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP_RUNNING))
