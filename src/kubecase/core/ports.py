@@ -5,7 +5,7 @@ All on one page. Third parties implement them and register under the entry-point
 the same way. `tests/contracts` holds one suite per protocol that every implementation must pass.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +19,7 @@ from kubecase.core.model import (
     Exit,
     Fault,
     Incident,
+    IncidentId,
     Investigation,
     Limits,
     Verdict,
@@ -278,6 +279,35 @@ class Publisher(Protocol):
 
     async def publish(self, investigation: Investigation, files: Mapping[str, Path]) -> str | None:
         """Store `files` by name; returns an address for people, if there is one."""
+
+
+Handler = Callable[[IncidentId], Awaitable[float | None]]
+"""Works one incident that a queue gives out; returns None when it is done with it, else the seconds
+after which it wants it again. Must not raise."""
+
+
+class Queue(Protocol):
+    """Gives out incidents: the most urgent first, at most so many of a cluster at a time, each to
+    one worker. What is queued is told to it again after a restart; the truth is on record.
+    """
+
+    async def enqueue(self, incident: IncidentId, *, cluster: str, priority: int) -> bool:
+        """Hand in `incident`; False if it is queued or being worked already."""
+
+    async def cancel_queued(self, incident: IncidentId) -> bool:
+        """Take `incident` out before it is given to anybody; False if it is not waiting."""
+
+    async def register(self, cluster: str, limit: int) -> None:
+        """From now on give out incidents of `cluster`, at most `limit` at a time."""
+
+    async def run(self, handler: Handler) -> None:
+        """Give out incidents until `stop`; returns when those given out are done with."""
+
+    async def stop(self) -> None:
+        """Give out nothing more."""
+
+    async def stats(self) -> Mapping[str, int]:
+        """How many incidents of each cluster wait."""
 
 
 class Observer(Protocol):

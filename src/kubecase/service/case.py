@@ -43,13 +43,15 @@ NOTHING_FOUND = Report(summary="No findings: the investigation ended before fact
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
-    """What was before an attempt: `begun` is the attempt itself if it is on record already.
+    """What was before an attempt: `begun` is the attempt itself if it is on record already, else
+    `slot` is the place of its cluster that it takes.
 
     `notes` are sentences for the report; `opinions` what other agents concluded about the same
     incident, which this one is told of as data.
     """
 
     begun: Investigation | None = None
+    slot: int | None = None
     notes: Sequence[str] = ()
     opinions: Sequence[str] = ()
 

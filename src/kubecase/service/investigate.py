@@ -127,7 +127,7 @@ class Investigator:
         if before.begun is not None:
             attempt = before.begun
         elif again:
-            attempt = await self.store.begin_attempt(incident.id, self.agent_name)
+            attempt = await self.store.begin_attempt(incident.id, self.agent_name, slot=before.slot)
         else:
             attempt = await self.store.begin(incident, agent=self.agent_name)
         case = self._case(incident, attempt)

@@ -16,7 +16,7 @@ from kubecase.core.lifecycle import is_final
 from kubecase.core.model import Incident, IncidentState, Investigation, Status
 from kubecase.core.ports import Stop
 from kubecase.service.attempts import Attempts
-from kubecase.service.case import Before
+from kubecase.service.case import NOTHING_BEFORE, Before
 from kubecase.service.conclude import Concluded
 from kubecase.service.investigate import Investigator
 from kubecase.service.report.opinions import Opinion
@@ -34,16 +34,26 @@ class Panel:
     store: Store
     otherwise: Attempts | None = None
 
-    async def work(self, incident: Incident, stop: Stop, *, again: bool = False) -> Concluded:
+    async def work(
+        self,
+        incident: Incident,
+        stop: Stop,
+        *,
+        again: bool = False,
+        before: Before = NOTHING_BEFORE,
+    ) -> Concluded:
         """The conclusion of the first member that succeeded, with what the others found.
 
         Raises what `Investigator.investigate` raises; the members that are left are then ended.
         """
+        begun: Sequence[Investigation] = ()
+        if self.order == "parallel":
+            begun = await self._begun(incident, again=again, slot=before.slot)
         try:
-            if self.order == "parallel":
-                all_of_them = await self._side_by_side(incident, stop, again=again)
+            if begun:
+                all_of_them = await self._side_by_side(incident, stop, begun)
             else:
-                all_of_them = await self._in_turn(incident, stop, again=again)
+                all_of_them = await self._in_turn(incident, stop, again=again, slot=before.slot)
             if self.otherwise is not None and not stop.is_set() and not _succeeded(all_of_them):
                 last = await self.otherwise.work(incident, stop, again=True, keep_open=True)
                 all_of_them = [last, *all_of_them]
@@ -52,13 +62,20 @@ class Panel:
             with anyio.CancelScope(shield=True):
                 await self._close(incident)
 
-    async def _side_by_side(
-        self, incident: Incident, stop: Stop, *, again: bool
-    ) -> list[Concluded]:
+    async def _begun(
+        self, incident: Incident, *, again: bool, slot: int | None
+    ) -> list[Investigation]:
+        """An attempt for each member, on record; all of them share the slot of the first."""
         begun: list[Investigation] = []
         for member in self.members:
             first = member.chain[0]
-            begun.append(await _begin(first, incident, again=again or bool(begun)))
+            begun.append(await _begin(first, incident, again=again, slot=slot))
+            again, slot = True, None
+        return begun
+
+    async def _side_by_side(
+        self, incident: Incident, stop: Stop, begun: Sequence[Investigation]
+    ) -> list[Concluded]:
         done: dict[int, Concluded] = {}
 
         async def one(number: int, member: Attempts) -> None:
@@ -71,12 +88,15 @@ class Panel:
                 group.start_soon(one, number, member)
         return [done[number] for number in sorted(done)]
 
-    async def _in_turn(self, incident: Incident, stop: Stop, *, again: bool) -> list[Concluded]:
+    async def _in_turn(
+        self, incident: Incident, stop: Stop, *, again: bool, slot: int | None
+    ) -> list[Concluded]:
         done: list[Concluded] = []
         for member in self.members:
             if done and stop.is_set():
                 break
             before = Before(
+                slot=slot,
                 notes=[_told_before(each) for each in done],
                 opinions=[_opinion_text(each) for each in done],
             )
@@ -116,9 +136,13 @@ def _succeeded(concluded: Sequence[Concluded]) -> bool:
     return any(each.succeeded for each in concluded)
 
 
-async def _begin(investigator: Investigator, incident: Incident, *, again: bool) -> Investigation:
+async def _begin(
+    investigator: Investigator, incident: Incident, *, again: bool, slot: int | None
+) -> Investigation:
     if again:
-        return await investigator.store.begin_attempt(incident.id, investigator.agent_name)
+        return await investigator.store.begin_attempt(
+            incident.id, investigator.agent_name, slot=slot
+        )
     return await investigator.store.begin(incident, agent=investigator.agent_name)
 
 

@@ -36,7 +36,7 @@ from sqlalchemy.types import TypeDecorator
 from kubecase.core.model import IncidentState, Reason, Status
 from kubecase.core.severity import Severity
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision of the schema that this program knows, oldest first."""
 
 RAW_BYTES = 8 * 1024 * 1024

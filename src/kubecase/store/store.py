@@ -15,6 +15,7 @@ from kubecase.core.ports import Observer, Silence
 from kubecase.store import ends as last_ends
 from kubecase.store import location, migrate, reading, rows, writing
 from kubecase.store.database import Database, opened
+from kubecase.store.desk import Desk
 from kubecase.store.owner import Owner, owner_is_alive
 from kubecase.store.schema import OpenedBy
 from kubecase.store.values import Attempt, CancelOutcome, Changes, Row, Story, duration
@@ -68,6 +69,11 @@ class Store:
         async with opened(url) as database:
             await migrate.ensure_current(database, url)
             yield cls(database, owner=owner, observer=observer or Silence(), clock=clock)
+
+    @property
+    def desk(self) -> Desk:
+        """The record as the service uses it."""
+        return Desk(database=self._database, clock=self._clock)
 
     async def begin(
         self,
