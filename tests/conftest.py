@@ -5,6 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from fakes.postgres import postgres
+
+__all__ = ["postgres"]
+
 NO_SKIPS = os.environ.get("KUBECASE_NO_SKIPS") == "1"
 _skipped: list[str] = []
 

@@ -1,15 +1,16 @@
 """A record of this program's schema, made once and copied for each test."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import anyio
 import pytest
 
+from fakes.postgres import Postgres
 from kubecase.store import Store
 
-from .records import HandClock, Recorder, a_store
+from .records import HandClock, Place, Recorder, a_store
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +32,31 @@ def file(empty_record: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(empty_record, tmp_path / "kubecase.db"))
 
 
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """The name of a database on the server with tables and no rows."""
+    name = postgres.new_database()
+
+    async def make() -> None:
+        async with a_store(postgres.address(name)):
+            pass
+
+    anyio.run(make)
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A record of one's own: once a file, once a database on a real server."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("file")
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.new_database(request.getfixturevalue("template"))
+    yield server.address(name)
+    server.drop(name)
+
+
 @pytest.fixture
 def clock() -> HandClock:
     return HandClock()
@@ -42,7 +68,7 @@ def observer() -> Recorder:
 
 
 @pytest.fixture
-async def store(file: Path, clock: HandClock, observer: Recorder) -> AsyncIterator[Store]:
+async def store(place: Place, clock: HandClock, observer: Recorder) -> AsyncIterator[Store]:
     """That record, open, with a clock and an observer to look at."""
-    async with a_store(file, clock=clock, observer=observer) as opened:
+    async with a_store(place, clock=clock, observer=observer) as opened:
         yield opened

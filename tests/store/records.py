@@ -1,6 +1,8 @@
 """Incidents to put on record, a clock that is set by hand, and an observer that remembers."""
 
+import asyncio
 import sqlite3
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +22,9 @@ from kubecase.core.model import (
 )
 from kubecase.core.severity import Severity
 from kubecase.store import Changes, Owner, Store
+
+Place = Path | str
+"""A file, or the address of a database on a server."""
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -91,9 +96,9 @@ def an_incident(
 
 
 @asynccontextmanager
-async def a_store(file: Path, **parts: Any) -> AsyncIterator[Store]:
-    """The record in `file`, opened by this process."""
-    async with Store.open(file, owner=Owner.current(), **parts) as store:
+async def a_store(place: Place, **parts: Any) -> AsyncIterator[Store]:
+    """The record at `place`, opened by this process."""
+    async with Store.open(place, owner=Owner.current(), **parts) as store:
         yield store
 
 
@@ -113,10 +118,33 @@ async def brought_to(store: Store, status: Status, **begin: Any) -> Investigatio
     return investigation
 
 
-def looked_up(file: Path, question: str, *values: object) -> list[tuple[Any, ...]]:
+def looked_up(place: Place, question: str, *values: object) -> list[tuple[Any, ...]]:
     """What another program finds in the record."""
-    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+    if isinstance(place, str):
+        return _asked_of_server(place, question, values)
+    connection = sqlite3.connect(f"file:{place}?mode=ro", uri=True)
     try:
         return connection.execute(question, values).fetchall()
     finally:
         connection.close()
+
+
+def _asked_of_server(
+    address: str, question: str, values: tuple[object, ...]
+) -> list[tuple[Any, ...]]:
+    import asyncpg
+
+    found: list[tuple[Any, ...]] = []
+
+    async def ask() -> None:
+        connection = await asyncpg.connect(address)
+        try:
+            found.extend(tuple(row) for row in await connection.fetch(question, *values))
+        finally:
+            await connection.close()
+
+    # Asked from inside of a running loop, too, hence a thread with a loop of its own.
+    thread = threading.Thread(target=lambda: asyncio.run(ask()))
+    thread.start()
+    thread.join()
+    return found

@@ -13,7 +13,7 @@ from kubecase.core.model import IncidentState, Status
 from kubecase.store import AlreadyOpen, OpenedBy, Owner, SlotTaken, Store
 from kubecase.store.schema import RAW_BYTES
 
-from .records import NOON, a_store, an_incident, looked_up, moved
+from .records import NOON, Place, a_store, an_incident, looked_up, moved
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +49,7 @@ async def test_an_id_is_taken_once(store: Store) -> None:
     assert [a.investigation.agent for a in story.attempts] == ["claude"]
 
 
-async def test_a_refused_beginning_leaves_nothing(store: Store, file: Path) -> None:
+async def test_a_refused_beginning_leaves_nothing(store: Store, place: Place) -> None:
     """No fault, incident or attempt remains of what was refused."""
     await store.begin(an_incident(), agent="claude", slot=0)
 
@@ -59,7 +59,7 @@ async def test_a_refused_beginning_leaves_nothing(store: Store, file: Path) -> N
         await store.begin(an_incident(raw=b"x" * (RAW_BYTES + 1)), agent="claude")
 
     for table in ("fault", "incident", "investigation"):
-        assert looked_up(file, f"SELECT count(*) FROM {table}") == [(1,)]
+        assert looked_up(place, f"SELECT count(*) FROM {table}") == [(1,)]
 
 
 async def test_a_payload_of_exactly_the_cap_is_kept(store: Store) -> None:
@@ -118,10 +118,10 @@ async def test_hostile_text_is_kept_as_far_as_a_database_can(store: Store) -> No
     assert story.reports[0].report == {"summary": "a\ufffdb\ufffd", "n": None}
 
 
-async def test_what_was_begun_survives_the_death_of_its_process(file: Path) -> None:
+async def test_what_was_begun_survives_the_death_of_its_process(place: Place) -> None:
     """A process killed right after `begin` returned leaves its row (req 9.1)."""
     process = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("worker.py"), "begin", file, "1"],
+        [sys.executable, Path(__file__).with_name("worker.py"), "begin", place, "1"],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -131,7 +131,7 @@ async def test_what_was_begun_survives_the_death_of_its_process(file: Path) -> N
         os.kill(process.pid, signal.SIGKILL)
 
     assert process.returncode == -signal.SIGKILL
-    async with a_store(file) as store:
+    async with a_store(place) as store:
         (left,) = await store.owners_of_unfinished()
     assert left.investigation.incident_id == incident_id
     assert left.investigation.status is Status.CREATED

@@ -14,23 +14,24 @@ from pathlib import Path
 import anyio
 import pytest
 
+from fakes.postgres import Postgres
 from kubecase.core.errors import IllegalTransition, IncidentExists
 from kubecase.core.lifecycle import is_final, may_follow
 from kubecase.core.model import IncidentId, Investigation, Status
 from kubecase.store import CancelOutcome, CancelRequested, SlotTaken, Store
 from kubecase.store.schema import REVISIONS
 
-from .records import Recorder, a_store, an_incident, brought_to, looked_up, moved
+from .records import Place, Recorder, a_store, an_incident, brought_to, looked_up, moved
 
 pytestmark = pytest.mark.anyio
 
 STEPS = "SELECT incident_id, attempt, from_status, to_status FROM transition ORDER BY id"
 
 
-def paths(file: Path) -> dict[tuple[str, int], list[tuple[Status, Status]]]:
+def paths(place: Place) -> dict[tuple[str, int], list[tuple[Status, Status]]]:
     """The recorded steps of each attempt, in the order they were recorded."""
     found: dict[tuple[str, int], list[tuple[Status, Status]]] = {}
-    for incident, attempt, before, after in looked_up(file, STEPS):
+    for incident, attempt, before, after in looked_up(place, STEPS):
         found.setdefault((incident, attempt), []).append((Status(before), Status(after)))
     return found
 
@@ -43,7 +44,7 @@ def assert_legal(path: list[tuple[Status, Status]]) -> None:
 
 
 async def test_fifty_at_a_time_lose_and_repeat_nothing(
-    store: Store, observer: Recorder, file: Path
+    store: Store, observer: Recorder, place: Place
 ) -> None:
     """Fifty that run, cancel and ask at once leave one legal path each (req 9.7)."""
     asked: Counter[CancelOutcome] = Counter()
@@ -72,7 +73,7 @@ async def test_fifty_at_a_time_lose_and_repeat_nothing(
                 crowd.start_soon(cancel, incident, begun, 0)
                 crowd.start_soon(cancel, incident, begun, n % 4)
 
-    found = paths(file)
+    found = paths(place)
     assert {incident for incident, _ in found} == set(ids)
     for path in found.values():
         assert_legal(path)
@@ -85,7 +86,7 @@ async def test_fifty_at_a_time_lose_and_repeat_nothing(
 
 
 async def test_of_fifty_that_move_one_investigation_one_does(
-    store: Store, observer: Recorder, file: Path
+    store: Store, observer: Recorder, place: Place
 ) -> None:
     """However many race for one step, it is taken, recorded and announced once (req 9.3)."""
     running = await brought_to(store, Status.RUNNING)
@@ -104,7 +105,7 @@ async def test_of_fifty_that_move_one_investigation_one_does(
 
     assert len(ended) == 1
     assert await store.status(running.incident_id) == ended[0]
-    assert len(paths(file)[running.incident_id, 1]) == len(observer.events) == 3
+    assert len(paths(place)[running.incident_id, 1]) == len(observer.events) == 3
 
 
 async def test_attempts_are_numbered_without_gaps_or_repeats(store: Store) -> None:
@@ -137,41 +138,48 @@ async def test_one_of_many_gets_the_id_and_one_the_slot(store: Store) -> None:
     assert refused == {IncidentExists: 9, SlotTaken: 9}
 
 
-@pytest.fixture(scope="module")
-def crowded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A new file that ten processes opened at the same moment and worked on, and their answers."""
-    file = tmp_path_factory.mktemp("crowd") / "new" / "kubecase.db"
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def crowded(request: pytest.FixtureRequest) -> tuple[Place, str]:
+    """A new record that ten processes opened at once and worked on, and their answers."""
+    place: Place
+    if request.param == "sqlite":
+        folders: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+        place = folders.mktemp("crowd") / "new" / "kubecase.db"
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        place = server.address(server.new_database())
     worker = Path(__file__).with_name("worker.py")
     result = subprocess.run(
-        [sys.executable, worker, "crowd", file, "10"], capture_output=True, text=True, timeout=100
+        [sys.executable, worker, "crowd", place, "10"], capture_output=True, text=True, timeout=100
     )
     assert (result.returncode, result.stderr) == (0, "")
-    return file, result.stdout
+    return place, result.stdout
 
 
-def test_ten_processes_may_start_at_once_on_a_new_file(
-    crowded: tuple[Path, str],
+def test_ten_processes_may_start_at_once_on_a_new_record(
+    crowded: tuple[Place, str],
 ) -> None:
     """The schema is made once, and every one of ten that start together can work (req 9.7)."""
-    file, answers = crowded
+    place, answers = crowded
 
     assert answers.count("\n") == 10
-    assert looked_up(file, "SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
-    assert looked_up(file, "PRAGMA integrity_check") == [("ok",)]
+    assert looked_up(place, "SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
+    if isinstance(place, Path):
+        assert looked_up(place, "PRAGMA integrity_check") == [("ok",)]
 
 
 def test_ten_processes_lose_and_repeat_nothing(
-    crowded: tuple[Path, str],
+    crowded: tuple[Place, str],
 ) -> None:
-    """Ten processes on one file leave every step once, and one winner of each race (req 9.7)."""
-    file, answers = crowded
+    """Ten processes on one record leave every step once, and one winner of each race (req 9.7)."""
+    place, answers = crowded
 
     won: Counter[str] = Counter()
     for line in answers.splitlines():
         won.update(json.loads(line))
     # Four shared incidents, each begun once and moved twice; one seat; all by whoever came first.
     assert won == {"begun": 4, "moved": 8, "slots": 1}
-    found = paths(file)
+    found = paths(place)
     assert len(found) == 10 * 4 + 4
     for path in found.values():
         assert_legal(path)
@@ -180,7 +188,7 @@ def test_ten_processes_lose_and_repeat_nothing(
 
 @pytest.mark.parametrize("way", ["anyio", "asyncio"])
 async def test_a_caller_that_goes_away_leaves_no_half_known_change(
-    store: Store, observer: Recorder, file: Path, way: str
+    store: Store, observer: Recorder, place: Place, way: str
 ) -> None:
     """Cancelled at any moment, a change is on record and announced, or neither."""
     chance = random.Random(7)
@@ -206,9 +214,9 @@ async def test_a_caller_that_goes_away_leaves_no_half_known_change(
     on_record = {each.incident_id: await store.status(each.incident_id) for each in known}
     # What the caller last heard is how it is: no change happened behind its back.
     assert [on_record[each.incident_id] for each in known] == known
-    assert len(observer.events) == len(looked_up(file, STEPS))
+    assert len(observer.events) == len(looked_up(place, STEPS))
     # And a beginning that the caller did not hear of has not happened.
-    assert looked_up(file, "SELECT count(*) FROM investigation") == [(len(known),)]
+    assert looked_up(place, "SELECT count(*) FROM investigation") == [(len(known),)]
 
 
 async def test_a_deadline_around_a_change_is_still_told(store: Store) -> None:
@@ -226,9 +234,9 @@ async def test_a_deadline_around_a_change_is_still_told(store: Store) -> None:
     assert await store.status(heard[0].incident_id) == heard[0]
 
 
-async def test_two_open_records_see_one_another(file: Path) -> None:
+async def test_two_open_records_see_one_another(place: Place) -> None:
     """What one process acknowledged, another reads at once."""
-    async with a_store(file) as one, a_store(file) as other:
+    async with a_store(place) as one, a_store(place) as other:
         begun = await one.begin(an_incident(), agent="claude")
         starting = await other.move(await other.status(begun.incident_id), Status.STARTING)
 

@@ -3,8 +3,8 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,12 +21,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from fakes.postgres import Postgres
 from kubecase.core.errors import IllegalTransition, IncidentUnknown
 from kubecase.core.lifecycle import is_final, may_follow
 from kubecase.core.model import IncidentId, Status
 from kubecase.store import CancelOutcome, CancelRequested, IncidentBusy
 
-from .records import Recorder, a_store, an_incident, looked_up, moved
+from .records import Place, Recorder, a_store, an_incident, looked_up, moved
 
 _T = TypeVar("_T")
 _START = {Status.STARTING, Status.RUNNING}
@@ -36,17 +37,17 @@ class LifeCycle(RuleBasedStateMachine):
     """What the record says is what this plain model says, after every step."""
 
     incidents = Bundle("incidents")
-    template: Path
+    made: Callable[[], AbstractContextManager[Place]]
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = tempfile.TemporaryDirectory()
-        self.file = Path(shutil.copy(self.template, self.directory.name))
+        self.own = ExitStack()
+        self.place = self.own.enter_context(type(self).made())
         self.loop = asyncio.new_event_loop()
         self.stack = AsyncExitStack()
         self.observer = Recorder()
         self.store = self.wait(
-            self.stack.enter_async_context(a_store(self.file, observer=self.observer))
+            self.stack.enter_async_context(a_store(self.place, observer=self.observer))
         )
         self.model: dict[tuple[IncidentId, int], list[Status]] = {}
         self.cancelled: set[tuple[IncidentId, int]] = set()
@@ -58,7 +59,7 @@ class LifeCycle(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.wait(self.stack.aclose())
         self.loop.close()
-        self.directory.cleanup()
+        self.own.close()
 
     def last(self, incident: IncidentId) -> int:
         return max(attempt for known, attempt in self.model if known == incident)
@@ -121,10 +122,10 @@ class LifeCycle(RuleBasedStateMachine):
 
     @invariant()
     def the_record_agrees(self) -> None:
-        rows = looked_up(self.file, "SELECT incident_id, attempt, status FROM investigation")
+        rows = looked_up(self.place, "SELECT incident_id, attempt, status FROM investigation")
         assert {(i, a): s for i, a, s in rows} == {k: p[-1] for k, p in self.model.items()}
         steps = looked_up(
-            self.file, "SELECT incident_id, attempt, from_status, to_status FROM transition"
+            self.place, "SELECT incident_id, attempt, from_status, to_status FROM transition"
         )
         expected = {
             (*key, before, after)
@@ -135,9 +136,27 @@ class LifeCycle(RuleBasedStateMachine):
         assert len(steps) == len(expected) == self.steps == len(self.observer.events)
 
 
-def test_the_record_follows_the_table_whatever_happens(empty_record: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_record_follows_the_table_whatever_happens(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
     """No order of calls leads to a status or a step that the table does not have (req 9.2)."""
-    machine = type("Machine", (LifeCycle,), {"template": empty_record})
+    template = request.getfixturevalue("empty_record" if kind == "sqlite" else "template")
+
+    @contextmanager
+    def a_file() -> Iterator[Place]:
+        with tempfile.TemporaryDirectory() as directory:
+            yield Path(shutil.copy(template, directory))
+
+    @contextmanager
+    def a_database() -> Iterator[Place]:
+        server: Postgres = request.getfixturevalue("postgres")
+        name = server.new_database(template)
+        yield server.address(name)
+        server.drop(name)
+
+    made = staticmethod(a_file if kind == "sqlite" else a_database)
+    machine = type("Machine", (LifeCycle,), {"made": made})
 
     run_state_machine_as_test(
         machine,

@@ -23,6 +23,7 @@ from .records import (
     NOON,
     PATHS,
     HandClock,
+    Place,
     Recorder,
     an_incident,
     brought_to,
@@ -79,11 +80,11 @@ async def test_an_older_attempt_cannot_write_over_a_newer_one(store: Store) -> N
 
 
 async def test_each_change_is_announced_once_after_it_is_durable(
-    store: Store, observer: Recorder, clock: HandClock, file: Path
+    store: Store, observer: Recorder, clock: HandClock, place: Place
 ) -> None:
     """Whoever is told of a change finds it on record already (req 9.3, 15.5)."""
     question = "SELECT status FROM investigation"
-    observer.probe = lambda: looked_up(file, question)[0][0]
+    observer.probe = lambda: looked_up(place, question)[0][0]
     investigation = await store.begin(an_incident(cluster="prod"), agent="claude")
 
     for step in (Status.STARTING, Status.RUNNING, Status.SUCCESS):

@@ -10,7 +10,7 @@ from kubecase.core.model import IncidentId, Reason, Status
 from kubecase.core.severity import Severity
 from kubecase.store import IncidentBusy, Owner, Row, Store, owner_is_alive
 
-from .records import NOON, HandClock, an_incident, brought_to, looked_up, moved
+from .records import NOON, HandClock, Place, an_incident, brought_to, looked_up, moved
 
 pytestmark = pytest.mark.anyio
 
@@ -139,7 +139,7 @@ async def test_what_is_due_is_found_by_its_end(
     assert going.ended_at is None
 
 
-async def test_a_forgotten_incident_leaves_nothing(store: Store, file: Path) -> None:
+async def test_a_forgotten_incident_leaves_nothing(store: Store, place: Place) -> None:
     """Nothing of an incident remains after it was forgotten, and nothing else goes with it."""
     gone = await brought_to(store, Status.SUCCESS)
     await store.save_report(gone, REPORT, None)
@@ -148,9 +148,9 @@ async def test_a_forgotten_incident_leaves_nothing(store: Store, file: Path) -> 
     await store.forget(gone.incident_id)
 
     for table in ("fault", "incident", "investigation"):
-        assert looked_up(file, f"SELECT count(*) FROM {table}") == [(1,)]
-    assert looked_up(file, "SELECT count(*) FROM report") == [(0,)]
-    assert looked_up(file, "SELECT DISTINCT incident_id FROM transition") == [(kept.incident_id,)]
+        assert looked_up(place, f"SELECT count(*) FROM {table}") == [(1,)]
+    assert looked_up(place, "SELECT count(*) FROM report") == [(0,)]
+    assert looked_up(place, "SELECT DISTINCT incident_id FROM transition") == [(kept.incident_id,)]
 
 
 async def test_a_running_incident_is_not_forgotten(store: Store) -> None:

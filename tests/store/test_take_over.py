@@ -1,13 +1,12 @@
 """Attempts change hands only when their owner is proved dead, and only once."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from kubecase.core.model import Reason, Status
 from kubecase.store import Owner, Store, TakenOver
-from store.records import an_incident
+from store.records import Place, an_incident
 
 pytestmark = pytest.mark.anyio
 
@@ -16,10 +15,9 @@ DEAD = replace(HERE, boot_id="00000000-0000-4000-8000-000000000000")
 """An owner of an earlier boot of this host."""
 
 
-async def test_the_heir_of_a_dead_owner_may_write(tmp_path: Path) -> None:
+async def test_the_heir_of_a_dead_owner_may_write(place: Place) -> None:
     """A row whose owner died belongs to who took it over, and the epoch counts that."""
-    path = tmp_path / "kubecase.db"
-    async with Store.open(path, owner=DEAD) as dead, Store.open(path, owner=HERE) as heir:
+    async with Store.open(place, owner=DEAD) as dead, Store.open(place, owner=HERE) as heir:
         begun = await dead.begin(an_incident(), agent="command")
         (orphan,) = await heir.orphans()
 
@@ -32,10 +30,9 @@ async def test_the_heir_of_a_dead_owner_may_write(tmp_path: Path) -> None:
         assert await heir.orphans() == ()
 
 
-async def test_who_was_taken_for_dead_cannot_overwrite(tmp_path: Path) -> None:
+async def test_who_was_taken_for_dead_cannot_overwrite(place: Place) -> None:
     """Once taken over, a worker that was only frozen can change neither status nor report."""
-    path = tmp_path / "kubecase.db"
-    async with Store.open(path, owner=DEAD) as frozen, Store.open(path, owner=HERE) as heir:
+    async with Store.open(place, owner=DEAD) as frozen, Store.open(place, owner=HERE) as heir:
         begun = await frozen.begin(an_incident(), agent="command")
         await heir.take_over(await heir.attempt(begun.incident_id))
 
@@ -48,10 +45,9 @@ async def test_who_was_taken_for_dead_cannot_overwrite(tmp_path: Path) -> None:
         assert (await heir.story(begun.incident_id)).reports == ()
 
 
-async def test_the_same_orphan_is_taken_over_once(tmp_path: Path) -> None:
+async def test_the_same_orphan_is_taken_over_once(place: Place) -> None:
     """Of several that saw the same epoch one succeeds; what has ended is not taken over at all."""
-    path = tmp_path / "kubecase.db"
-    async with Store.open(path, owner=DEAD) as dead, Store.open(path, owner=HERE) as heir:
+    async with Store.open(place, owner=DEAD) as dead, Store.open(place, owner=HERE) as heir:
         await dead.begin(an_incident(), agent="command")
         (orphan,) = await heir.orphans()
 
@@ -64,9 +60,9 @@ async def test_the_same_orphan_is_taken_over_once(tmp_path: Path) -> None:
         assert await heir.take_over(seen) is None
 
 
-async def test_findings_are_kept_with_the_move_that_they_came_with(tmp_path: Path) -> None:
+async def test_findings_are_kept_with_the_move_that_they_came_with(place: Place) -> None:
     """What was found before an agent starts is durable together with its start."""
-    async with Store.open(tmp_path / "kubecase.db", owner=HERE) as store:
+    async with Store.open(place, owner=HERE) as store:
         begun = await store.begin(an_incident(), agent="command")
 
         await store.move(begun, Status.STARTING, findings={"summary": "a table is missing"})

@@ -1,9 +1,11 @@
 """Connections and transactions: how the tables are reached, and what may go wrong with that."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import anyio
 from sqlalchemy import event
@@ -14,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from kubecase.core.errors import StoreUnavailable
+from kubecase.store import postgres
 from kubecase.store.location import shown
 
 BUSY_SECONDS = 10.0
@@ -22,6 +25,9 @@ BUSY_SECONDS = 10.0
 _T = TypeVar("_T")
 _WRITING = "kubecase_writing"
 _TRIES = 4
+_COLLISIONS = 60
+RETURN_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 4.0)
+"""The pauses in which a server that was reached before may come back, as after a restart."""
 
 _HINTS: Mapping[str, str] = {
     "locked": "Another process holds the record for long. Try again, or stop that process.",
@@ -31,6 +37,23 @@ _HINTS: Mapping[str, str] = {
     "readonly": "Give this user the right to write the file and its directory.",
     "unable to open": "Give this user the right to write the file and its directory.",
 }
+
+_AWAY = "See that the server runs and that host, port and TLS options of store.url are right."
+_CODES: Mapping[str, str] = {
+    "28P01": "Correct user and password of store.url (KUBECASE_STORE__URL).",
+    "28000": "Let this user in by the server's pg_hba.conf, or correct store.url.",
+    "3D000": "Create that database (`createdb NAME`), or correct the name in store.url.",
+    "42501": "Give that user the right to create tables in its database (GRANT CREATE ON SCHEMA).",
+    "53300": "Raise the server's max_connections, or run fewer processes.",
+    "55P03": "Another process is changing the same; wait until it is done. Try: kubecase db check",
+    "57P03": "The server is starting or stopping; try again in a moment.",
+    "25006": "That server is a read-only standby; name the primary in store.url.",
+    "53100": "Free some space on the server's disk.",
+}
+
+
+class Undecided(StoreUnavailable):
+    """The server went away in the middle of a commit and did not come back to tell of it."""
 
 
 class Database:
@@ -43,15 +66,19 @@ class Database:
 
     def __init__(self, url: URL, engine: AsyncEngine) -> None:
         self._url = url
-        self._readers = engine
-        self._writers = engine.execution_options(**{_WRITING: True})
+        self._server = url.get_backend_name() == "postgresql"
+        reading: Mapping[str, Any] = postgres.READING if self._server else {}
+        writing: Mapping[str, Any] = postgres.WRITING if self._server else {_WRITING: True}
+        self._readers = engine.execution_options(**reading)
+        self._writers = engine.execution_options(**writing)
         # SQLite serves one writer at a time in no fair order; in here they queue up fairly.
         self._turn = anyio.Lock()
+        self._reached = False
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
         """What `work` finds, in one consistent view of the record."""
         with unavailable_told(self._url):
-            return await _to_its_end(self._in_view(work))
+            return await _to_its_end(self._persistently(lambda: self._in_view(work)))
 
     async def _in_view(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
         async with self._readers.connect() as connection:
@@ -64,9 +91,9 @@ class Database:
     ) -> _T:
         """What `work` returns, once all that it wrote is durable; nothing of it if it raises.
 
-        A `work` that ran into a constraint is done again from its beginning: it then sees what
-        the other one wrote, and says so itself. `then` is told the result after the commit and
-        before this process writes anything else.
+        A `work` that ran into a constraint, into another change or into a restart of the server is
+        done again from its beginning: it then sees what the other one wrote, and says so itself.
+        `then` is told the result after the commit and before this process writes anything else.
         """
         return await _to_its_end(self._in_turn(work, then))
 
@@ -78,21 +105,73 @@ class Database:
         async with self._turn:
             # Only what the record itself raises is its being unavailable, not what `then` does.
             with unavailable_told(self._url):
-                written = await self._repeated(work)
+                written = await self._persistently(lambda: self._repeated(work))
             if then is not None:
                 then(written)
             return written
 
-    async def _repeated(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
-        tries = 0
-        while True:
-            tries += 1
+    async def _persistently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """What `ask` returns, asked again while a server that was there before is away."""
+        for pause in (*RETURN_SECONDS, None):
             try:
-                async with self._writers.begin() as connection:
-                    return await work(connection)
-            except IntegrityError:
-                if tries == _TRIES:
+                answer = await ask()
+            except postgres.TROUBLES as error:
+                if pause is None or not self._reached or not postgres.lost(error):
                     raise
+            else:
+                self._reached = self._server
+                return answer
+            await anyio.sleep(pause)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _repeated(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
+        refused = collisions = 0
+        while True:
+            try:
+                return await self._once(work)
+            except IntegrityError:
+                refused += 1
+                if refused == _TRIES:
+                    raise
+            except DBAPIError as error:
+                collisions += 1
+                if collisions == _COLLISIONS or not postgres.collided(error):
+                    raise
+                await anyio.sleep(random.uniform(0, 0.005 * min(collisions, 20)))  # noqa: S311
+
+    async def _once(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
+        if not self._server:
+            async with self._writers.begin() as connection:
+                return await work(connection)
+        async with self._writers.connect() as connection:
+            written = await work(connection)
+            number = await postgres.number_of(connection)
+            try:
+                await connection.commit()
+            except postgres.TROUBLES as error:
+                if number is None or not postgres.lost(error):
+                    raise
+                if not await self._committed(number):
+                    raise
+            return written
+
+    async def _committed(self, number: int) -> bool:
+        """Whether the change of that number was made, asked of the server once it is back."""
+        for pause in RETURN_SECONDS:
+            await anyio.sleep(pause)
+            try:
+                found = await postgres.was_committed(self._readers, number)
+            except postgres.TROUBLES as error:
+                if not postgres.lost(error):
+                    raise
+            else:
+                if found is not None:
+                    return found
+        raise Undecided(
+            f"the record {shown(self._url)} went away while a change was made, and it is not known "
+            "whether it was",
+            hint="Look at what is on record before doing it again.",
+        )
 
 
 async def _to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
@@ -144,7 +223,7 @@ def engine_of(url: URL, *, migrating: bool = False) -> AsyncEngine:
             )
             _prepare_sqlite(engine, url, migrating)
             return engine
-        return create_async_engine(url, **({"poolclass": NullPool} if migrating else {}))
+        return postgres.engine_of(url, migrating=migrating)
     except ModuleNotFoundError as error:
         raise StoreUnavailable(
             f"cannot reach {shown(url)}: the module {error.name} is missing",
@@ -163,15 +242,32 @@ def unavailable_told(url: URL) -> Iterator[None]:
     except (IntegrityError, DataError, ProgrammingError):
         raise
     except DBAPIError as error:
-        words = str(error.orig)
-        hint = next(
-            (hint for part, hint in _HINTS.items() if part in words), "Try: kubecase doctor"
-        )
-        raise StoreUnavailable(f"cannot use the record {shown(url)}: {words}", hint=hint) from error
-    except (NoConnection, OSError) as error:
         raise StoreUnavailable(
-            f"cannot reach the record {shown(url)}: {error}", hint="Try: kubecase doctor"
+            f"cannot use the record {shown(url)}: {_without_password(str(error.orig), url)}",
+            hint=_hint(str(error.orig), postgres.code_of(error)),
         ) from error
+    except (NoConnection, OSError, postgres.CannotConnect) as error:
+        words = _without_password(str(error) or type(error).__name__, url)
+        raise StoreUnavailable(
+            f"cannot reach the record {shown(url)}: {words}",
+            hint=_hint(words, postgres.code_of(error), away=url.get_backend_name() != "sqlite"),
+        ) from error
+
+
+def _hint(words: str, code: str | None, *, away: bool = False) -> str:
+    if code is not None and (told := _CODES.get(code)):
+        return told
+    found = next((hint for part, hint in _HINTS.items() if part in words), None)
+    if found is not None:
+        return found
+    return _AWAY if away else "Try: kubecase doctor"
+
+
+def _without_password(words: str, url: URL) -> str:
+    """`words` of a driver or a server, which may repeat what they were given."""
+    for secret in {url.password or "", unquote(url.password or "")}:
+        words = words.replace(secret, "***") if secret else words
+    return words
 
 
 def _prepare_sqlite(engine: AsyncEngine, url: URL, migrating: bool) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from kubecase.core.addresses import password_problem
 from kubecase.core.errors import StoreUnavailable
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -40,6 +41,9 @@ def parse(location: str | Path) -> URL:
         case "sqlite" if url.database and url.database != ":memory:":
             return _sqlite(Path(url.database))
         case "postgresql" | "postgres":
+            problem = password_problem(location)
+            if problem is not None:
+                raise StoreUnavailable(f"cannot use store.url: it {problem}", hint=_FORMS)
             return url.set(drivername="postgresql+asyncpg")
     raise StoreUnavailable(f"cannot keep the record in {url.drivername!r}", hint=_FORMS)
 

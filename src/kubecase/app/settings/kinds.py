@@ -23,6 +23,7 @@ from kubecase.app.settings.units import (
     parse_duration,
     parse_size,
 )
+from kubecase.core.addresses import password_problem
 
 
 def _seconds(unit: str, *, zero: bool = False) -> BeforeValidator:
@@ -202,6 +203,9 @@ def store_url(value: str) -> str:
         raise ValueError("is not a URL") from None
     if parts.scheme not in {"sqlite", "postgresql"}:
         raise ValueError("does not begin with sqlite:// or postgresql://")
+    problem = password_problem(value) if parts.scheme == "postgresql" else None
+    if problem is not None:
+        raise ValueError(problem)
     return value
 
 
