@@ -1,12 +1,6 @@
-"""The same schema on PostgreSQL: by its dialect, and in a throw-away server where there is one."""
+"""The same schema on PostgreSQL: by its dialect, and on a real server."""
 
 import io
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from alembic.migration import MigrationContext
@@ -14,6 +8,7 @@ from alembic.operations import Operations
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from fakes.postgres import Postgres
 from kubecase.core.model import Status
 from kubecase.store.migrations.versions import r0001
 from kubecase.store.schema import metadata
@@ -56,56 +51,6 @@ def test_the_schema_can_be_said_to_postgresql() -> None:
             assert f"'{status}'" in sql
 
 
-class Server:
-    """A PostgreSQL server of its own, reached by a socket in its own directory."""
-
-    def __init__(self, programs: Path, directory: Path) -> None:
-        self.programs = programs
-        self.directory = directory
-        # The server refuses to run as root; its package brings a user for it.
-        self.user = "postgres" if os.geteuid() == 0 else None
-
-    def call(self, program: str, *arguments: str, stdin: str = "") -> str:
-        result = subprocess.run(
-            [self.programs / program, *arguments], input=stdin, user=self.user, text=True,
-            capture_output=True, timeout=60, cwd=self.directory,
-            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-        )  # fmt: skip
-        if result.returncode != 0:
-            raise RuntimeError(f"{program}: {result.stderr}")
-        return result.stdout
-
-    def sql(self, database: str, statements: str) -> str:
-        socket = str(self.directory)
-        return self.call(
-            "psql", "-h", socket, "-U", "kubecase", "-d", database, "-v", "ON_ERROR_STOP=1", "-qtA",
-            stdin=statements,
-        )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A running server, gone afterwards; skips where none is installed."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        pytest.skip("no PostgreSQL server is installed here")
-    directory = Path(tempfile.mkdtemp(prefix="kubecase-pg-"))
-    if os.geteuid() == 0:
-        shutil.chown(directory, "postgres")
-    here = Server(found[-1].parent, directory)
-    data = str(directory / "data")
-    try:
-        here.call("initdb", "-D", data, "-U", "kubecase", "--auth=trust", "-N", "-E", "UTF8")
-        options = f"-c listen_addresses= -c unix_socket_directories={directory} -c fsync=off"
-        here.call("pg_ctl", "-D", data, "-w", "-l", f"{directory}/log", "-o", options, "start")
-        try:
-            yield here
-        finally:
-            here.call("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
-    finally:
-        shutil.rmtree(directory)
-
-
 SHAPE = """
 SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns
   WHERE table_schema = 'public' ORDER BY 1, 2;
@@ -137,30 +82,32 @@ def attempt(
     return ATTEMPT.format(attempt=number, status=status, slot=slot, ended=ended, reason=reason)
 
 
-def test_a_server_takes_the_migration_and_it_is_the_definition(server: Server) -> None:
+def test_a_server_takes_the_migration_and_it_is_the_definition(postgres: Postgres) -> None:
     """On PostgreSQL, too, the migrations make what the program expects."""
-    for name, statements in (("migrated", migration_sql()), ("defined", definition_sql())):
-        server.sql("postgres", f"CREATE DATABASE {name};")
-        server.sql(name, statements)
+    shapes = []
+    for statements in (migration_sql(), definition_sql()):
+        name = postgres.new_database()
+        postgres.sql(name, statements)
+        shapes.append(postgres.sql(name, SHAPE))
 
-    migrated, defined = (server.sql(name, SHAPE) for name in ("migrated", "defined"))
+    migrated, defined = shapes
 
     assert migrated == defined
     assert migrated.count("\n") > 100
 
 
-def test_a_server_holds_to_the_rules(server: Server) -> None:
+def test_a_server_holds_to_the_rules(postgres: Postgres) -> None:
     """One unfinished attempt per slot, one open incident per fingerprint, reasons and ends."""
-    server.sql("postgres", "CREATE DATABASE rules;")
-    server.sql("rules", migration_sql())
-    server.sql("rules", FAULT.format(n=1, state="active", by="service"))
-    server.sql("rules", FAULT.format(n=2, state="active", by="hand"))
-    server.sql("rules", FAULT.format(n=3, state="done", by="service"))
-    server.sql("rules", attempt(1, "running"))
-    server.sql("rules", attempt(2, "created", slot="1"))
-    server.sql("rules", attempt(3, "created", slot="NULL"))
-    server.sql("rules", attempt(4, "success", ended="now()"))
-    server.sql("rules", attempt(5, "failed", ended="now()", reason="'lost'"))
+    rules = postgres.new_database()
+    postgres.sql(rules, migration_sql())
+    postgres.sql(rules, FAULT.format(n=1, state="active", by="service"))
+    postgres.sql(rules, FAULT.format(n=2, state="active", by="hand"))
+    postgres.sql(rules, FAULT.format(n=3, state="done", by="service"))
+    postgres.sql(rules, attempt(1, "running"))
+    postgres.sql(rules, attempt(2, "created", slot="1"))
+    postgres.sql(rules, attempt(3, "created", slot="NULL"))
+    postgres.sql(rules, attempt(4, "success", ended="now()"))
+    postgres.sql(rules, attempt(5, "failed", ended="now()", reason="'lost'"))
 
     for statement, rule in (
         (FAULT.format(n=4, state="queued", by="service"), "uq_incident_open"),
@@ -170,6 +117,6 @@ def test_a_server_holds_to_the_rules(server: Server) -> None:
         (attempt(6, "success"), "ck_investigation_final_has_end"),
     ):
         with pytest.raises(RuntimeError, match=rule):
-            server.sql("rules", statement)
-    server.sql("rules", "DELETE FROM incident WHERE id = '1';")
-    assert server.sql("rules", "SELECT count(*) FROM investigation;") == "0\n"
+            postgres.sql(rules, statement)
+    postgres.sql(rules, "DELETE FROM incident WHERE id = '1';")
+    assert postgres.sql(rules, "SELECT count(*) FROM investigation;") == "0\n"

@@ -209,13 +209,18 @@ def reached_by(
     )
 
 
+def record_place(settings: Settings) -> str | Path:
+    """Where the record is: the address of `store.url`, else a file in the data directory."""
+    return settings.store.url or settings.store.data_dir / "kubecase.db"
+
+
 @asynccontextmanager
 async def opened_store(settings: Settings, observer: Observer) -> AsyncIterator["Store"]:
     """The record, open; its directory is created if absent."""
     from kubecase.store import Owner, Store
 
-    url = settings.store.url or settings.store.data_dir / "kubecase.db"
-    async with Store.open(url, owner=Owner.current(), observer=observer, clock=now) as store:
+    place = record_place(settings)
+    async with Store.open(place, owner=Owner.current(), observer=observer, clock=now) as store:
         yield store
 
 

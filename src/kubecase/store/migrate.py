@@ -34,7 +34,7 @@ async def ensure_current(database: Database, url: URL) -> None:
     StoreUnavailable for a schema that this program does not know and for a foreign database.
     """
     file = location.file_of(url)
-    if (file is None or _has_content(file)) and await database.read(_revision) == REVISIONS[-1]:
+    if (file is None or has_content(file)) and await database.read(revision_of) == REVISIONS[-1]:
         return
     await _in_a_thread(url, REVISIONS[-1])
 
@@ -51,7 +51,7 @@ async def downgrade(where: str | Path, revision: str) -> None:
         )
     url = location.parse(where)
     file = location.file_of(url)
-    if file is not None and not _has_content(file):
+    if file is not None and not has_content(file):
         raise StoreUnavailable(
             f"cannot go back to schema {revision!r}: there is no record {file}",
             hint="Name the record with store.url or data_dir.",
@@ -76,7 +76,7 @@ async def _change(url: URL, target: str, *, down: bool) -> None:
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
             # Looked at once more: while this one waited, another may have done the work.
             steps = (_BASE, *REVISIONS)
-            there = steps.index(await _revision(connection) or _BASE)
+            there = steps.index(await revision_of(connection) or _BASE)
             if there > steps.index(target) if down else there < steps.index(target):
                 await connection.run_sync(_run_alembic(target, down=down))
     finally:
@@ -98,7 +98,7 @@ def _run_alembic(target: str, *, down: bool) -> Callable[[Connection], None]:
     return run
 
 
-async def _revision(connection: AsyncConnection) -> str | None:
+async def revision_of(connection: AsyncConnection) -> str | None:
     """The revision of the schema that is there, `None` for an empty database."""
     tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
     if not tables:
@@ -121,7 +121,8 @@ async def _revision(connection: AsyncConnection) -> str | None:
     return found
 
 
-def _has_content(file: Path) -> bool:
+def has_content(file: Path) -> bool:
+    """Whether `file` is there and not merely a name that was taken for a record."""
     return file.exists() and file.stat().st_size > 0
 
 
