@@ -19,6 +19,9 @@ KEY = "sk-real-key-of-the-model-0123456789"
 CLI = """#!{python} -IS
 import json, os, sys, time, urllib.error, urllib.request
 
+if sys.argv[1:] == ["--version"]:
+    sys.exit(print(" 1.34.0"))
+
 def ask(*tools):
     body = {{"model": os.environ["GOOSE_MODEL"], "stream": False, "messages": [], "tools": [
         {{"type": "function", "function": {{"name": name}}}} for name in tools]}}
@@ -51,6 +54,7 @@ def program(tmp_path: Path) -> Path:
 
 def settings(model: ToolModel, program: Path) -> dict[str, str]:
     return {
+        "AGENT_RUNTIME_AGENT": "goose",
         "AGENT_RUNTIME_COMMAND": str(program),
         "AGENT_RUNTIME_ISOLATION": "process",
         "AGENT_RUNTIME_WHEN_SUPERVISOR_DIES": "survive",
@@ -73,6 +77,13 @@ def is_ended_for_the_shell(home: Home, result: dict[str, Any]) -> None:
         ("allowed", None), ("refused", "tools"),
     ]  # fmt: skip
     assert audit.verify(record).holds
+    machine = json.loads((Path(result["workspace_dir"]) / "output/final-report.json").read_text())
+    run = machine["run"]
+    assert (run["agent"], run["model"], run["models"]) == ("goose", "gpt-x", ["gpt-x"])
+    assert (run["version"], run["denials"]) == ("1.34.0", 0)
+    assert machine["outcome"]["words"].endswith(
+        "did not start as it was asked to, and was stopped."
+    )
 
 
 def until(promise: Callable[[], Any]) -> Any:

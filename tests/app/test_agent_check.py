@@ -103,6 +103,25 @@ def test_a_program_that_hangs_is_given_up(tmp_path: Path) -> None:
     assert versions.of(str(program)) is None
 
 
+def test_the_question_leaves_nothing(tmp_path: Path) -> None:
+    """A program that lays out its directories does so in a home that is gone afterwards, and is
+    told nothing of this process.
+    """
+    program = tmp_path / "codex"
+    program.write_text(
+        '#!/bin/sh\nmkdir -p "$HOME/.codex/tmp"\necho "$HOME" > "$0.home"\nenv > "$0.env"\n'
+        "echo codex-cli 1.2.3\n"
+    )
+    program.chmod(0o755)
+
+    versions = Versions(file=tmp_path / "v.json", path="/usr/bin:/bin")
+
+    assert versions.of(str(program)) == "1.2.3"
+    assert not Path((tmp_path / "codex.home").read_text().strip()).exists()
+    names = {line.partition("=")[0] for line in (tmp_path / "codex.env").read_text().splitlines()}
+    assert names <= {"PATH", "HOME", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_"}
+
+
 def test_only_known_programs_are_asked(tmp_path: Path) -> None:
     """A program of the operator's own is not started for the sake of its version."""
     found = settings(tmp_path, f"store: {{data_dir: {tmp_path}}}")

@@ -25,7 +25,7 @@ from kubecase.core.model import (
 )
 from kubecase.core.redact import Redactor
 from kubecase.core.report import Report, report_as_json
-from kubecase.service.report import FinalReport, Step, agent_result, render
+from kubecase.service.report import FinalReport, Ran, Step, agent_result, render
 from kubecase.service.report.extract import extract, machine_part
 from kubecase.service.report.html import render_untrusted
 from kubecase.service.report.markdown import block, code, inert
@@ -166,6 +166,50 @@ def test_the_result_has_exactly_the_agreed_fields() -> None:
     assert (result["exit_code"], result["signal"]) == (0, None)
     assert result["start_time"] == after(2).isoformat()
     assert json.loads(json.dumps(result)) == result
+
+
+RAN = Ran(version="2.1.330", model="sonnet-4", models=("haiku-4", "sonnet-4"), denials=3)
+
+
+@pytest.mark.parametrize("kind", ["md", "html"])
+def test_every_report_says_what_ran(kind: str) -> None:
+    """Agent, version, models, turns, tokens, cost and refused calls stand where people look."""
+    text = rendered(a_report(ran=RAN))[kind]
+
+    for words in (
+        "claude, version 2.1.330", "sonnet-4, haiku-4", "48,211 tokens in", "3,120 tokens out",
+        "11 turns", "0.2144 USD", "Refused tool calls",
+    ):  # fmt: skip
+        assert words in text
+    assert "not told" in rendered(a_report(ran=Ran()))[kind]
+
+
+def test_the_machine_report_says_what_ran() -> None:
+    """Programs find the same under `run`; the fields of the result remain as they were agreed."""
+    machine = json.loads(rendered(a_report(ran=RAN))["json"])
+    run = machine["run"]
+
+    assert {name: run[name] for name in ("agent", "version", "model", "models", "denials")} == {
+        "agent": "claude", "version": "2.1.330", "model": "sonnet-4",
+        "models": ["haiku-4", "sonnet-4"], "denials": 3,
+    }  # fmt: skip
+    assert run["usage"] == machine["result"]["usage"]
+    assert list(machine["result"]["usage"]) == [
+        "input_tokens", "output_tokens", "cost_usd", "turns",
+    ]  # fmt: skip
+    run = json.loads(rendered(a_report())["json"])["run"]
+    assert (run["version"], run["model"], run["models"], run["denials"]) == (None, None, [], None)
+
+
+def test_names_of_models_are_inert_and_bounded() -> None:
+    """A CLI that calls its model by a script or by a mile of letters changes no report."""
+    evil = Ran(version="<b>1</b>", model="<script>alert(1)</script>" + "x" * 5000, denials=0)
+
+    texts = rendered(a_report(ran=evil))
+
+    assert "<script>alert" not in texts["html"] + texts["md"]
+    assert "<b>1" not in texts["html"] + texts["md"]
+    assert all("x" * 201 not in text for text in texts.values())
 
 
 def test_a_result_without_a_process_holds_nulls() -> None:

@@ -56,7 +56,38 @@ def run_server(
         own_network=contained.own_network,
         closed=contained.network == "none",
         cluster_again=lambda reach: _cluster_again(reach, settings),
+        remember=_remembered,
+        recall=_recalled,
     )
+
+
+def _remembered(agent: "Agent") -> dict[str, Any]:
+    """What the start of this agent is compared with."""
+    from kubecase.agents.claude import Claude
+    from kubecase.agents.gemini import Gemini
+
+    match agent:
+        case Claude():
+            return {"tools": agent.tools}
+        case Gemini():
+            return {"model": agent.model}
+    return {}
+
+
+def _recalled(agent: "Agent", asked: Mapping[str, Any]) -> "Agent":
+    """The agent as it was asked by the process before: the settings may be others by now."""
+    from kubecase.agents.claude import Claude
+    from kubecase.agents.gemini import Gemini
+
+    try:
+        match agent, asked:
+            case Claude(), {"tools": [*tools]}:
+                return replace(agent, tools=tuple(map(str, tools)))
+            case Gemini(), {"model": str() | None as model}:
+                return replace(agent, model=model)
+    except KubecaseError:
+        pass
+    return agent
 
 
 def takes_tools(choice: "Choice") -> bool:

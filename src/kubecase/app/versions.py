@@ -6,6 +6,7 @@ import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,16 +41,20 @@ class Versions:
         return found
 
     def _ask(self, program: str) -> str | None:
-        """Without the environment of this process, and without anything to read."""
+        """Without the environment of this process, and in a home that is gone afterwards: even for
+        this question most CLIs lay out their directories.
+        """
         try:
-            done = subprocess.run(
-                [program, "--version"],
-                env={"PATH": self.path, "HOME": "/nonexistent"},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=self.seconds,
-                check=False,
-            )
+            with TemporaryDirectory(prefix="kubecase-", ignore_cleanup_errors=True) as home:
+                done = subprocess.run(
+                    [program, "--version"],
+                    env={"PATH": self.path, "HOME": home, "TMPDIR": home},
+                    cwd=home,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=self.seconds,
+                    check=False,
+                )
         except (OSError, subprocess.TimeoutExpired):
             return None
         found = _VERSION.search(done.stdout[:2000].decode("utf-8", "replace"))

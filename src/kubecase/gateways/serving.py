@@ -53,6 +53,8 @@ class RunServer:
     a run that another process began, from what that one put down. With `own_network` the agent's
     network is its own, and its listeners are handed out of it; `closed` says that the network leads
     nowhere else. `records` is the directory of the records, `answers` that of kept answers.
+    `remember` says what an agent was asked to start with, for whoever goes on with its run, and
+    `recall` gives an agent as it was asked then.
     """
 
     models: ModelPart | None
@@ -64,6 +66,8 @@ class RunServer:
     own_network: bool
     closed: bool
     cluster_again: Callable[[Mapping[str, Any]], ClusterPart | None] = lambda _: None
+    remember: Callable[[Agent], Mapping[str, Any]] = lambda _: {}
+    recall: Callable[[Agent, Mapping[str, Any]], Agent] = lambda agent, _: agent
 
     @asynccontextmanager
     async def open(
@@ -146,6 +150,7 @@ class RunServer:
             ).as_bytes()
         access.agent = self.dress(agent, lead)
         access.offers = access.agent.offers
+        access.asked = self.remember(access.agent)
         with _told(self.records):
             access.save()
 
@@ -157,8 +162,10 @@ class RunServer:
             str(name): str(digest) for name, digest in dict(saved.get("digests", {})).items()
         }
         access.record = _record_from(saved.get("record", {}))
+        access.asked = _mapping(saved.get("asked"))
+        access.agent = self.recall(access.agent, access.asked)
         access.offers = _offers_from(saved["offers"]) if "offers" in saved else access.agent.offers
-        access.reach = saved.get("reach") or {}
+        access.reach = _mapping(saved.get("reach"))
         return self.cluster_again(access.reach) if "cluster" in access.parts else None
 
 
@@ -178,6 +185,7 @@ class RunAccess:
     cluster_record: ClusterRecord = field(default_factory=ClusterRecord)
     digests: dict[str, str] = field(default_factory=dict)
     offers: Offers | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
     reach: Mapping[str, Any] = field(default_factory=dict)
     made: list[socket.socket] = field(default_factory=list)
     start: Callable[[dict[str, socket.socket]], None] = lambda _: None
@@ -252,6 +260,7 @@ class RunAccess:
             "parts": self.parts,
             "digests": self.digests,
             "reach": dict(self.reach),
+            "asked": dict(self.asked),
             "offers": None
             if self.offers is None
             else {
@@ -323,6 +332,10 @@ def _saved(state: Path) -> dict[str, Any]:
         value = json.loads(state.read_bytes())
     except (OSError, ValueError):
         return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 

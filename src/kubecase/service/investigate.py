@@ -192,14 +192,15 @@ class Investigator:
         if orphan.cancel_requested_at is not None:
             stop = Requested()
         async with self._served(self.agent, case, stop, again=True) as access:
+            agent = access.agent if access else self.agent
             stop = case.stopping(access.stop if access else stop)
-            exit = await self._attach(self.agent, case, stop)
+            exit = await self._attach(agent, case, stop)
         if exit is None:
             return lost("kubecase was killed before the agent had been started")
         case.stage, case.exit = "collect", exit
         if case.workspace is None:
             return lost("its workspace is gone")
-        return await anyio.to_thread.run_sync(self._judge, self.agent, case, case.workspace, exit)
+        return await anyio.to_thread.run_sync(self._judge, agent, case, case.workspace, exit)
 
     async def _attach(self, agent: Agent, case: Case, stop: Stop) -> Exit | None:
         if case.workspace is None:
