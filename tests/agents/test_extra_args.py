@@ -30,7 +30,7 @@ WORKSPACE = Path("/srv/cases/incident-1")
         ("codex", ("-c", "model_reasoning_effort=high")),
         ("codex", ("--config=model_verbosity=low",)),
         ("goose", ("--debug", "--max-tool-repetitions", "5")),
-        ("opencode", ("--variant", "high", "--thinking")),
+        ("opencode", ("--thinking",)),
     ],
 )
 def test_harmless_options_are_passed_on(name: str, extra: tuple[str, ...]) -> None:
@@ -59,6 +59,7 @@ def test_harmless_options_are_passed_on(name: str, extra: tuple[str, ...]) -> No
         ("goose", ("--debug=yes",)),
         ("goose", ("--max-tool-repetitions", "0")),
         ("opencode", ("--auto",)),
+        ("opencode", ("--variant", "high")),
         ("opencode", ("--agent", "build")),
         ("opencode", ("a prompt",)),
     ],

@@ -19,7 +19,7 @@ OPTIONS: Mapping[str, Mapping[str, str | None]] = {
     },
     "gemini": {},
     "goose": {"--debug": None, "--max-tool-repetitions": r"[1-9]\d{0,3}"},
-    "opencode": {"--thinking": None, "--variant": r"[a-z0-9]{1,20}"},
+    "opencode": {"--thinking": None},
 }
 """By CLI, its options with the pattern of their value; None for one without a value."""
 

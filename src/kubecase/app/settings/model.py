@@ -58,7 +58,7 @@ class AgentSection(Section):
     )
     model: Text | None = option(None, "Model that the CLI is told to use.", example="sonnet")
     max_turns: Annotated[Whole, between(1, 1000)] | None = option(
-        None, "How many turns the CLI may take.", example="40"
+        None, "How many turns the CLI may take, where it can count them.", example="40"
     )
     max_budget_usd: Annotated[Decimal, AfterValidator(budget)] | None = option(
         None, "How many US dollars one run may cost, where the CLI can tell.", example="2.50"
