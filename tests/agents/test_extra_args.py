@@ -70,7 +70,7 @@ def test_any_other_option_is_refused(name: str, extra: tuple[str, ...]) -> None:
         model="m-1", extra_args=extra, credential=Credential(variable="K", value="k-1")
     )
 
-    with pytest.raises(AgentUnavailable, match=f"cannot pass .* to {name}") as caught:
+    with pytest.raises(AgentUnavailable, match=f"cannot give the option .* to {name}") as caught:
         KINDS[name].configured(options)  # type: ignore[attr-defined]
 
     assert name in str(caught.value.hint)

@@ -50,8 +50,8 @@ def permitted_args(cli: str, extra: tuple[str, ...]) -> tuple[str, ...]:
 def _refused(cli: str, option: str) -> AgentUnavailable:
     known = ", ".join(sorted(OPTIONS[cli]))
     return AgentUnavailable(
-        f"cannot pass {ascii(option)[:80]} to {cli}",
-        hint=f"Of the options of {cli}, extra_args may hold {known}."
+        f"cannot give the option {ascii(option)[:80]} to {cli}",
+        hint=f"Beside the program of {cli}, agent_command may hold {known}."
         if known
         else f"No option of {cli} may be added: agent_command holds its program alone.",
     )
