@@ -55,6 +55,27 @@ def test_the_arguments_are_the_hardened_ones() -> None:
     )  # fmt: skip
 
 
+def test_skills_come_as_a_plugin_and_with_the_tool_that_reads_them() -> None:
+    """With skills it has Skill and a plugin that holds nothing else, and nothing more (req 4.2)."""
+    briefing = a_briefing(WORKSPACE, skills=("kubernetes-triage",))
+    without = command_of(Claude())
+    command = Claude().command(briefing, WORKSPACE, PRIVATE)
+
+    added = {"--plugin-dir", "/srv/cases/incident-1/.claude", "Read,Skill"}
+    denied = option(without, "--disallowedTools").replace("Skill,", "")
+    assert set(command.argv) - set(without.argv) == {*added, denied}
+    assert option(command, "--plugin-dir") == "/srv/cases/incident-1/.claude"
+    assert option(command, "--tools") == "Read,Skill"
+    assert option(command, "--setting-sources") == ""
+    assert set(command.files) == {".claude/.claude-plugin/plugin.json"}
+    manifest = json.loads(command.files[".claude/.claude-plugin/plugin.json"])
+    assert set(manifest) == {"name", "version", "description"}
+    rules = json.loads(command.private_files["settings.json"])
+    assert claude_settings_findings(rules) == ()
+    assert {"Skill(doctor)", "Skill(plugin-authoring)", "Bash"} <= set(rules["permissions"]["deny"])
+    assert "Skill" not in rules["permissions"]["deny"]
+
+
 def test_no_tool_that_writes_or_runs_is_allowed() -> None:
     """Neither a shell nor an editor is among the tools, by name or by rule (req 7.4)."""
     command = command_of(Claude())

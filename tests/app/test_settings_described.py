@@ -44,6 +44,7 @@ TABLE = {  # the settings table of docs/requirements.md
     "breaker_cooldown": "AGENT_RUNTIME_BREAKER_COOLDOWN",
     "allow_write_capable_credential": "AGENT_RUNTIME_ALLOW_WRITE_CAPABLE",
     "skills_source": "AGENT_RUNTIME_SKILLS_SOURCE",
+    "skills_sources": "AGENT_RUNTIME_SKILLS_SOURCES",
     "skills": None,
     "read_only_mode": "AGENT_RUNTIME_READ_ONLY",
     "allowed_tools": "AGENT_RUNTIME_ALLOWED_TOOLS",

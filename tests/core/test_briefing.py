@@ -38,7 +38,7 @@ def briefed(
     values: dict[str, Any] = {
         "workspace": "/srv/incident", "deadline": after(602), "home": "/srv/incident/home",
         "path": "/usr/bin:/bin", "tmpdir": "/srv/incident/tmp", "agent_name": "claude",
-        "permissions": None, "skills": ["kubernetes-triage"],
+        "permissions": None, "skills": {"kubernetes-triage": "Finds the cause."},
     }  # fmt: skip
     findings = changes.pop("findings", FINDINGS)
     return brief(
@@ -393,7 +393,7 @@ def test_the_prompt_is_bounded_whatever_it_is_given(character: str) -> None:
         ),
         a_collection(gaps=tuple(Gap(what=worst, why=worst) for _ in range(50))),
         findings=Report(summary=worst, hypotheses=FINDINGS.hypotheses),
-        skills=[worst] * 50, agent_name=worst,
+        skills={worst + str(n): worst for n in range(50)}, agent_name=worst,
     )  # fmt: skip
 
     assert len(briefing.files["PROMPT.md"]) < 64 * 1024

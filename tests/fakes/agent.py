@@ -33,7 +33,12 @@ sys.exit({code})
 
 
 def a_briefing(
-    workspace: Path, *, home: Path | None = None, prompt: str = PROMPT, path: str | None = None
+    workspace: Path,
+    *,
+    home: Path | None = None,
+    prompt: str = PROMPT,
+    path: str | None = None,
+    skills: tuple[str, ...] = (),
 ) -> Briefing:
     """What an agent working in `workspace` is told, with the common environment of all agents."""
     return Briefing(
@@ -56,6 +61,7 @@ def a_briefing(
         },
         system_prompt=RULE,
         user_prompt=prompt,
+        skills=skills,
     )
 
 

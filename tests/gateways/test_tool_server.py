@@ -188,6 +188,37 @@ async def test_the_context_is_read_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_the_pages_of_skills_are_read_like_the_context(tmp_path: Path) -> None:
+    """An agent without a way to read files has its skills by `read_context` (req 4.2)."""
+    async with offered(tmp_path) as tools:
+        skill = "---\nname: s\ndescription: d\n---\nLook first.\n"
+        tools.workspace.write(
+            {
+                ".claude/skills/s/SKILL.md": skill.encode(),
+                ".claude/skills/s/references/a.md": b"a page",
+                ".claude/skills.json": b"[]",
+            }
+        )
+        (tools.workspace.root / ".claude/skills/s/link.md").symlink_to("/etc/passwd")
+        (tools.workspace.root / ".claude/settings.json").write_text("{}")
+
+        names, _ = await tools.call("read_context")
+        page, _ = await tools.call("read_context", name="skills/s/references/a.md")
+        main, _ = await tools.call("read_context", name=".claude/skills/s/SKILL.md")
+        listed = names.split("\n")
+        assert listed[2:] == ["skills/s/SKILL.md", "skills/s/references/a.md"]
+        assert (page, main) == ("a page", skill)
+        for name in (
+            "skills/s/link.md", "skills/../settings.json", "skills/s/../../settings.json",
+            "skills/", "skills//etc/passwd", "skills/s", ".claude/settings.json", "skills/s/.x",
+            "skills/s/absent.md", "skills/" + "x" * 190 + "/y",
+        ):  # fmt: skip
+            text, refused = await tools.call("read_context", name=name)
+            assert refused, name
+            assert "root:" not in text
+
+
+@pytest.mark.anyio
 async def test_a_report_is_left_and_checked(tmp_path: Path) -> None:
     """The report lies where it is taken from; a machine form that does not fit is sent back."""
     machine = {"summary": "A table is missing.", "hypotheses": []}

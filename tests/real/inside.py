@@ -50,8 +50,12 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
             base_url=server.url,
             **{name: tuple(v) if isinstance(v, list) else v for name, v in task["agent"].items()},
         )
-        briefing = a_briefing(workspace, prompt=task["prompt"])
+        skills = tuple(task.get("skills", ()))
+        briefing = a_briefing(workspace, prompt=task["prompt"], skills=skills)
         command = agent.command(briefing, workspace, private)
+        for name, data in command.files.items():
+            (workspace / name).parent.mkdir(parents=True, exist_ok=True)
+            (workspace / name).write_bytes(data)
         for name, data in command.private_files.items():
             (private / name).write_bytes(data)
         began = time.monotonic()

@@ -83,12 +83,13 @@ def root(tmp_path: Path) -> Path:
 
 def converse(
     root: Path, *script: list[Any], prompt: str = "Look into it.\n", key: str | None = KEY,
+    skills: list[str] | None = None,
     **agent: Any,
 ) -> Ran:  # fmt: skip
     """Let the real program work in `root` with a model that follows `script`."""
     task = {
         "root": str(root), "program": str(PROGRAM), "prompt": prompt, "key": key,
-        "script": script, "agent": agent,
+        "script": script, "agent": agent, "skills": skills or [],
     }  # fmt: skip
     done = subprocess.run(
         [*UNSHARE, "--", sys.executable, str(HERE / "inside.py")],

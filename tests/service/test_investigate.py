@@ -134,7 +134,7 @@ def build(store: Store, heard: Heard, tmp_path: Path) -> Callable[..., Investiga
             limits=Limits(
                 wall_clock=30, grace=1, idle=None, output_bytes=1 << 20, disk_bytes=1 << 26
             ),
-            skills=SkillChoice(source=shipped_skills_source()),
+            skills=SkillChoice(sources=(shipped_skills_source(),)),
             path="/usr/local/bin:/usr/bin:/bin",
             clock=now,
             cleanup=CleanupPolicy.KEEP_ALWAYS,
@@ -158,6 +158,11 @@ async def test_the_builtin_investigator_needs_nothing_else(
     assert (workspace / "output/investigation.md").stat().st_size > 100
     assert (workspace / "context/event.json").read_bytes() == case.fault.raw
     assert (workspace / ".claude/skills/kubernetes-triage/SKILL.md").is_file()
+    (skill,) = json.loads((workspace / ".claude/skills.json").read_text())
+    final = json.loads((workspace / "output/final-report.json").read_text())
+    told = f"kubernetes-triage {skill['version']} {skill['tree_hash'][:12]}"
+    assert final["run"]["skills"] == [told]
+    assert told in (workspace / "output/final-report.md").read_text()
     assert {(e["from"], e["to"]) for e in heard.named("state_changed")} == {
         ("created", "starting"), ("starting", "running"), ("running", "success"),
     }  # fmt: skip
@@ -168,7 +173,7 @@ async def test_the_builtin_investigator_needs_nothing_else(
     ("changes", "stage"),
     [
         ({"workspaces": Path("/proc/nowhere")}, "workspace"),
-        ({"skills": SkillChoice(source=Path("/nonexistent/skills"))}, "skills"),
+        ({"skills": SkillChoice(sources=(Path("/nonexistent/skills"),))}, "skills"),
         ({"collector": Collects(ClusterUnavailable("cannot reach dev"))}, "context"),
         ({"agent": Refuses(AgentUnavailable("cannot use it", hint="Install it."))}, "start"),
     ],

@@ -13,7 +13,7 @@ from kubecase.workspace import Skill, SkillChoice, load_skills, shipped_skills_s
 @pytest.fixture
 def skill() -> Skill:
     """The shipped skill, loaded as any other."""
-    (skill,) = load_skills(SkillChoice(source=shipped_skills_source()))
+    (skill,) = load_skills(SkillChoice(sources=(shipped_skills_source(),)))
     return skill
 
 

@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubecase.core.errors import SkillUnusable, WorkspaceError
-from kubecase.workspace import SkillChoice, SkillCopied, Workspace, copy_skills, load_skills
+from kubecase.workspace import SkillChoice, Workspace, copy_skills, load_skills
 from kubecase.workspace.frontmatter import parse_front_matter
 
 ID = "6b1d0f3a-0000-4000-8000-0000000000a1"
@@ -53,7 +54,7 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def test_a_skill_is_copied_whole_and_never_linked(workspace: Workspace, source: Path) -> None:
     """Every file is there with its exec bit; a later change of the source is not (req 4.2, 4.3)."""
-    copy_skills(workspace, SkillChoice(source=source))
+    copy_skills(workspace, SkillChoice(sources=(source,)))
     (source / "alpha/references/guide.md").write_text("changed")
 
     copied = tree(workspace.root / ".claude/skills/alpha")
@@ -69,10 +70,10 @@ def test_a_skill_is_copied_whole_and_never_linked(workspace: Workspace, source: 
 
 def test_what_was_copied_is_on_record(workspace: Workspace, source: Path) -> None:
     """Name, version and tree hash stand in the workspace, as the caller is told (req 4.5)."""
-    copied = copy_skills(workspace, SkillChoice(source=source))
+    copied = copy_skills(workspace, SkillChoice(sources=(source,)))
 
     record = json.loads((workspace.root / ".claude/skills.json").read_text())
-    assert copied == tuple(SkillCopied(**each) for each in record)
+    assert record == json.loads(json.dumps([asdict(each) for each in copied]))
     assert [(c.name, c.version) for c in copied] == [("alpha", "1.2.0"), ("beta", "7")]
     assert all(len(c.tree_hash) == 64 for c in copied)
 
@@ -80,7 +81,7 @@ def test_what_was_copied_is_on_record(workspace: Workspace, source: Path) -> Non
 @pytest.mark.parametrize("change", ["content", "name", "exec bit", "new file"])
 def test_the_tree_hash_changes_with_whatever_matters(source: Path, change: str) -> None:
     """Any change of a skill shows in its hash; reading it twice does not (req 4.5)."""
-    choice = SkillChoice(source=source, names=("alpha",))
+    choice = SkillChoice(sources=(source,), names=("alpha",))
     before = load_skills(choice)[0].tree_hash
     again = load_skills(choice)[0].tree_hash
     folder = source / "alpha"
@@ -105,8 +106,8 @@ def test_the_tree_hash_does_not_depend_on_place_or_time(source: Path, tmp_path: 
     os.utime(folder / "SKILL.md", (0, 0))
     (folder / "SKILL.md").chmod(0o640)
 
-    (here,) = load_skills(SkillChoice(source=source, names=("alpha",)))
-    (there,) = load_skills(SkillChoice(source=elsewhere))
+    (here,) = load_skills(SkillChoice(sources=(source,), names=("alpha",)))
+    (there,) = load_skills(SkillChoice(sources=(elsewhere,)))
 
     assert here.tree_hash == there.tree_hash
 
@@ -115,7 +116,7 @@ def test_disabled_skills_are_left_out(workspace: Workspace, source: Path) -> Non
     """A skill that is switched off is not copied, not even looked at (req 4.1)."""
     (source / "beta/SKILL.md").unlink()
 
-    copied = copy_skills(workspace, SkillChoice(source=source, disabled=frozenset({"beta"})))
+    copied = copy_skills(workspace, SkillChoice(sources=(source,), disabled=frozenset({"beta"})))
 
     assert [c.name for c in copied] == ["alpha"]
     assert os.listdir(workspace.root / ".claude/skills") == ["alpha"]
@@ -129,7 +130,7 @@ def test_the_source_may_be_one_skill(source: Path, tmp_path: Path, way: str) -> 
         place = tmp_path.resolve() / "alpha"
         place.symlink_to(source / "alpha")
 
-    assert [s.about.name for s in load_skills(SkillChoice(source=place))] == ["alpha"]
+    assert [s.about.name for s in load_skills(SkillChoice(sources=(place,)))] == ["alpha"]
 
 
 @pytest.mark.parametrize("kind", ["absent", "a file", "a dangling link"])
@@ -142,7 +143,7 @@ def test_a_source_that_is_none_is_named(workspace: Workspace, tmp_path: Path, ki
         place.symlink_to("nowhere")
 
     with pytest.raises(SkillUnusable, match="wrong") as raised:
-        copy_skills(workspace, SkillChoice(source=place))
+        copy_skills(workspace, SkillChoice(sources=(place,)))
 
     assert "skills_source" in str(raised.value.hint)
     assert os.listdir(workspace.root / ".claude") == []
@@ -151,7 +152,7 @@ def test_a_source_that_is_none_is_named(workspace: Workspace, tmp_path: Path, ki
 def test_a_skill_that_is_wanted_and_missing_is_named(workspace: Workspace, source: Path) -> None:
     """A chosen skill that went away is an error with its name, nothing is copied (req 4.4)."""
     with pytest.raises(SkillUnusable, match="cannot find skill 'gamma'"):
-        copy_skills(workspace, SkillChoice(source=source, names=("alpha", "gamma")))
+        copy_skills(workspace, SkillChoice(sources=(source,), names=("alpha", "gamma")))
 
     assert os.listdir(workspace.root / ".claude") == []
 
@@ -161,7 +162,7 @@ def test_a_skill_without_its_main_file_is_refused(workspace: Workspace, source: 
     (source / "beta/SKILL.md").unlink()
 
     with pytest.raises(SkillUnusable, match=r"beta.* holds no SKILL\.md"):
-        copy_skills(workspace, SkillChoice(source=source))
+        copy_skills(workspace, SkillChoice(sources=(source,)))
 
     assert os.listdir(workspace.root / ".claude") == []
 
@@ -177,7 +178,7 @@ def test_an_unreadable_skill_is_named(
         (directory / "alpha" / what).chmod(0)
 
         with pytest.raises(SkillUnusable, match=r"alpha.*Permission denied") as raised:
-            load_skills(SkillChoice(source=directory, names=("alpha",)))
+            load_skills(SkillChoice(sources=(directory,), names=("alpha",)))
 
     assert "right to read" in str(raised.value.hint)
 
@@ -190,7 +191,7 @@ def test_a_link_that_leaves_the_skill_is_refused(
     (source / "alpha/leak").symlink_to(target)
 
     with pytest.raises(SkillUnusable, match="leads out of it: 'leak'"):
-        copy_skills(workspace, SkillChoice(source=source))
+        copy_skills(workspace, SkillChoice(sources=(source,)))
 
     assert os.listdir(workspace.root / ".claude") == []
 
@@ -205,7 +206,7 @@ def test_a_link_that_stays_in_the_skill_becomes_a_file(workspace: Workspace, sou
     (folder / "more").symlink_to("references")
     (folder / "run").symlink_to("scripts/look.sh")
 
-    copy_skills(workspace, SkillChoice(source=source))
+    copy_skills(workspace, SkillChoice(sources=(source,)))
 
     copied = tree(workspace.root / ".claude/skills/alpha")
     assert copied["deep.md"] == (0o600, b"deep")
@@ -234,7 +235,7 @@ def test_a_skill_without_measure_is_refused(source: Path, kind: str) -> None:
             folder.joinpath(*["d"] * 20).mkdir(parents=True)
 
     with pytest.raises(SkillUnusable, match=r"cannot (use|read) skill 'alpha'"):
-        load_skills(SkillChoice(source=source))
+        load_skills(SkillChoice(sources=(source,)))
 
 
 def test_a_disk_that_fills_up_is_told_as_such(
@@ -245,7 +246,7 @@ def test_a_disk_that_fills_up_is_told_as_such(
     workspace = Workspace.create(small_disk("size=64k"), ID, 1)
 
     with pytest.raises(WorkspaceError, match="No space left"):
-        copy_skills(workspace, SkillChoice(source=source))
+        copy_skills(workspace, SkillChoice(sources=(source,)))
 
 
 GOOD = {
@@ -355,7 +356,7 @@ def test_the_commit_of_a_checkout_is_recorded(
         case _:
             pass
 
-    copied = copy_skills(workspace, SkillChoice(source=source))
+    copied = copy_skills(workspace, SkillChoice(sources=(source,)))
 
     known = layout in {"branch", "packed", "detached", "worktree"}
     assert {COMMIT if known else None} == {c.commit for c in copied}

@@ -20,7 +20,8 @@ from kubecase.agents.extra_args import permitted_args
 from kubecase.agents.lines import parsed
 from kubecase.agents.options import AgentSettings, require_argument, require_model, unusable
 from kubecase.agents.readonly import (
-    DENIED_TOOLS,
+    SKILL,
+    claude_denied,
     claude_settings,
     claude_settings_findings,
     reading_tools,
@@ -55,6 +56,10 @@ DEFAULT_TURNS = 30
 SERVED = frozenset(f"mcp__{SERVER}__{tool}" for tool in TOOLS)
 """The tools of kubecase's own server, by the names that this CLI gives them."""
 
+PLUGIN = ".claude"
+"""The directory that is a plugin for Claude Code: its `skills` are those of the workspace."""
+
+_MANIFEST: Mapping[str, str] = {"name": "kubecase", "version": "1.0.0", "description": "Skills."}
 _KEY = "ANTHROPIC_API_KEY"
 _BASE_URL = "ANTHROPIC_BASE_URL"
 # No user information: an address is shown where a key must not be.
@@ -131,13 +136,14 @@ class Claude:
 
     @property
     def offers(self) -> Offers:
-        """The reading tools that it is given, and those of kubecase."""
-        return Offers(names=frozenset(self.tools) | SERVED)
+        """The reading tools that it is given, the one for skills, and those of kubecase."""
+        return Offers(names=frozenset(self.tools) | SERVED | {SKILL})
 
     def command(self, briefing: Briefing, workspace: Path, private: Path) -> Command:
         """Claude Code with the prompt on standard input and its own files in `private`."""
         home = briefing.environment.get("HOME")
-        settings = claude_settings(workspace, Path(home) if home else None)
+        has_skills = bool(briefing.skills)
+        settings = claude_settings(workspace, Path(home) if home else None, skills=has_skills)
         if findings := claude_settings_findings(settings):
             raise AgentUnavailable(f"cannot write settings for claude: {'; '.join(findings)}")
         return Command(
@@ -147,6 +153,9 @@ class Claude:
             stdin=briefing.user_prompt.encode("utf-8", "replace"),
             # After SIGINT the CLI exits with 0 and may print no result.
             stop_signal=SIGTERM,
+            files={f"{PLUGIN}/.claude-plugin/plugin.json": json.dumps(_MANIFEST).encode()}
+            if has_skills
+            else {},
             private_files={
                 "system.md": briefing.system_prompt.encode("utf-8", "replace"),
                 "settings.json": json.dumps(settings, indent=2).encode(),
@@ -159,18 +168,24 @@ class Claude:
         # Sibling directories of later attempts have names of their own, hence other ids.
         session = uuid5(NAMESPACE_URL, f"{briefing.environment['INCIDENT_ID']}/{workspace.name}")
         budget = self.max_budget_usd
+        # Skills are commands to it: they cannot be had without each other.
+        skills = (
+            ("--plugin-dir", str(workspace / PLUGIN))
+            if briefing.skills
+            else ("--disable-slash-commands",)
+        )
         return (
             self.program, "-p",
             "--output-format", "stream-json", "--verbose",
             "--restricted",
-            "--tools", ",".join(self.tools),
+            "--tools", ",".join((*self.tools, SKILL) if briefing.skills else self.tools),
             "--allowedTools", ",".join(("Read(./**)", *self._served_tools())),
-            "--disallowedTools", ",".join(DENIED_TOOLS["claude"]),
+            "--disallowedTools", ",".join(claude_denied(skills=bool(briefing.skills))),
             "--permission-mode", "dontAsk",
             "--settings", str(private / "settings.json"),
             "--setting-sources", "",
             "--strict-mcp-config", "--mcp-config", str(private / "mcp.json"),
-            "--disable-slash-commands",
+            *skills,
             "--no-session-persistence",
             "--session-id", str(session),
             "--append-system-prompt-file", str(private / "system.md"),
@@ -201,7 +216,13 @@ class Claude:
     def _demanded(self) -> Demanded:
         # Whoever concludes a run that another process began does not know what that one served.
         needed = self.tool_server is not None
-        return Demanded(tools=frozenset(self.tools), served=SERVED, served_needed=needed)
+        return Demanded(
+            tools=frozenset(self.tools),
+            # Nor whether there were skills, by which nothing can be done that Read cannot do.
+            optional=frozenset({SKILL}),
+            served=SERVED,
+            served_needed=needed,
+        )
 
     def verify_start(self, line: bytes) -> str | None:
         """What its first event tells of permission mode, version, tools and servers."""

@@ -25,12 +25,14 @@ _MOST_SERVERS = 100
 class Demanded:
     """What the first event of a session must show, or the run counts as failed.
 
-    `served` are the tools of kubecase's own server, which may be there with it, or must.
+    `served` are the tools of kubecase's own server, which may be there with it, or must;
+    `optional` are tools that may be there or not.
     """
 
     tools: frozenset[str]
     permission_mode: str = "dontAsk"
     mcp_servers: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
     served: frozenset[str] = frozenset()
     served_needed: bool = False
 
@@ -46,6 +48,7 @@ class Demanded:
         return self._fits(_names(init.get("tools")), _states(init.get("mcp_servers")))
 
     def _fits(self, tools: frozenset[str] | None, servers: Mapping[str, str] | None) -> str | None:
+        tools = None if tools is None else tools - self.optional
         wanted = [(self.tools | self.served, self.mcp_servers | {SERVER})] if self.served else []
         if not self.served_needed or not wanted:
             wanted.append((self.tools, self.mcp_servers))

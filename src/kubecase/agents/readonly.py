@@ -27,6 +27,12 @@ DENIED_TOOLS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """By CLI, tools that change something, start something or leave the machine."""
 
+SKILL = "Skill"
+"""The tool of claude that puts a skill's text into the conversation, and does no more."""
+
+_OWN_SKILLS = ("Skill(doctor)", "Skill(plugin-authoring)")
+"""Skills of claude's own that no switch takes away; they are about claude, not about a case."""
+
 _PRIVATE_PLACES = ("/etc", "/proc", "/sys", "/dev", "/boot", "/root", "/home", "/run", "/var/run")
 
 _RULE = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\([^()]+\))?")
@@ -47,7 +53,15 @@ def reading_tools(cli: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
     return wanted or DEFAULT_TOOLS[cli]
 
 
-def claude_settings(workspace: Path, home: PurePath | None) -> dict[str, Any]:
+def claude_denied(*, skills: bool) -> tuple[str, ...]:
+    """The tools that are denied to claude; where it has `skills`, not the one that reads them."""
+    denied = DENIED_TOOLS["claude"]
+    return tuple(each for each in denied if each != SKILL) if skills else denied
+
+
+def claude_settings(
+    workspace: Path, home: PurePath | None, *, skills: bool = False
+) -> dict[str, Any]:
     """The settings file for claude: deny rules, and no way to switch the checks off.
 
     A rule for a place that holds the workspace itself is left out, since deny rules win over
@@ -60,7 +74,7 @@ def claude_settings(workspace: Path, home: PurePath | None) -> dict[str, Any]:
     return {
         "permissions": {
             "allow": [],
-            "deny": [*DENIED_TOOLS["claude"], *rules],
+            "deny": [*claude_denied(skills=skills), *(_OWN_SKILLS if skills else ()), *rules],
             "defaultMode": "dontAsk",
             "disableBypassPermissionsMode": "disable",
         }

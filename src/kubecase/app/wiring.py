@@ -262,7 +262,7 @@ def investigator(
         workspaces=runtime.workspace_root,
         data=settings.store.data_dir,
         limits=runtime.limits,
-        skills=_skills(settings),
+        skills=skill_choice(settings),
         path=settings.host.search_path or DEFAULT_PATH,
         clock=now,
         require_report=runtime.require_report,
@@ -312,13 +312,18 @@ def recovery(settings: Settings, store: "Store", observer: Observer) -> "Recover
     return Recovery(store=store, made=made)
 
 
-def _skills(settings: Settings) -> "SkillChoice":
-    """The skills that the settings name: the shipped ones unless told otherwise."""
+def skill_choice(settings: Settings) -> "SkillChoice":
+    """The skills that the settings name: the shipped ones unless told otherwise, and the added."""
     from kubecase.workspace import SkillChoice, shipped_skills_source
 
-    named = settings.agent_runtime.skills
+    runtime = settings.agent_runtime
+    named = runtime.skills_sources
+    sources = [shipped_skills_source() if each == "shipped" else each for each in named]
+    if runtime.skills_source is not None:
+        sources.insert(0, runtime.skills_source)
     return SkillChoice(
-        source=settings.agent_runtime.skills_source or shipped_skills_source(),
-        names=tuple(skill.name for skill in named) or None,
-        disabled=frozenset(skill.name for skill in named if not skill.enabled),
+        sources=tuple(sources) or (shipped_skills_source(),),
+        names=tuple(skill.name for skill in runtime.skills if skill.enabled) or None,
+        disabled=frozenset(skill.name for skill in runtime.skills if not skill.enabled),
+        data=settings.store.data_dir,
     )

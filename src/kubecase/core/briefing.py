@@ -38,13 +38,15 @@ class Briefing:
 
     `files` is content by path relative to the workspace, PROMPT.md included. `environment` is the
     part that all agents share. `system_prompt` and `user_prompt` are the texts of
-    `context/system-instructions.txt` and `PROMPT.md`.
+    `context/system-instructions.txt` and `PROMPT.md`. `skills` are the names of those that lie in
+    `.claude/skills/`.
     """
 
     files: Mapping[str, bytes] = field(repr=False)
     environment: Mapping[str, str]
     system_prompt: str = field(repr=False)
     user_prompt: str = field(repr=False)
+    skills: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ def brief(
     tmpdir: str,
     agent_name: str,
     permissions: Mapping[str, Any] | None = None,
-    skills: Sequence[str] = (),
+    skills: Mapping[str, str] | None = None,
     opinions: Sequence[str] = (),
     redactor: Redactor | None = None,
 ) -> Briefing:
@@ -86,27 +88,25 @@ def brief(
 
     `workspace`, `home` and `tmpdir` are absolute paths and `path` is the PATH of the agent.
     `permissions` is what was found about the credential (docs/formats.md section 4), `None` if
-    nothing was checked; `opinions` are what other agents concluded, which this one is to doubt. All
-    that the cluster or the source said goes through `redactor`; sizes are bounded, and the prompt
-    says what was masked or cut. The same input gives the same bytes.
+    nothing was checked; `skills` are descriptions by name; `opinions` are what other agents
+    concluded, which this one is to doubt. All that the cluster or the source said goes through
+    `redactor`; sizes are bounded, and the prompt says what was masked or cut. The same input gives
+    the same bytes.
     """
     redactor = redactor or Redactor()
     collection = _without_secrets(collection, redactor)
     facts = _facts(incident, collection, redactor)
     told = Told(
-        agent_name=agent_name,
-        deadline=deadline,
-        skills=skills,
+        agent_name=agent_name, deadline=deadline, skills=skills or {}, second=bool(opinions),
         changes=tuple(_changes(facts)),
-        second=bool(opinions),
-    )
+    )  # fmt: skip
     text = prompt(incident, collection, findings, told, redactor)
     environment = _environment(
         incident, workspace=workspace, deadline=deadline, home=home, path=path, tmpdir=tmpdir
     )
     files = _context(incident, collection, facts, redactor)
-    files["context/findings.json"] = as_json(redactor.json(report_as_json(findings))[0])
     may = _permissions(incident.fault.cluster, permissions)
+    files["context/findings.json"] = as_json(redactor.json(report_as_json(findings))[0])
     if opinions:
         files[OPINIONS] = redactor.text(_joined(opinions))[0].encode("utf-8", "replace")
     files["context/permissions.json"] = as_json(redactor.json(may)[0])
@@ -115,6 +115,7 @@ def brief(
         environment=environment,
         system_prompt=SYSTEM_INSTRUCTIONS,
         user_prompt=text,
+        skills=tuple(skills or ()),
     )
 
 

@@ -19,6 +19,7 @@ from kubecase.core.severity import Severity, severity_of
 OPINIONS = "context/opinions.txt"
 PROMPT_BYTES = 64 * 1024
 EXCERPT = 2048
+SKILL_CHARACTERS = 1800
 
 READ_ONLY = (
     "You are in READ-ONLY triage mode. Do NOT attempt to modify cluster state, apply changes, "
@@ -74,13 +75,13 @@ _FILES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What the prompt says about the briefing itself. `changes` are sentences of our own; `second`
-    says that another agent has concluded before.
+    """What the prompt says about the briefing itself. `skills` are descriptions by name; `changes`
+    are sentences of our own; `second` says that another agent has concluded before.
     """
 
     agent_name: str
     deadline: datetime
-    skills: Sequence[str]
+    skills: Mapping[str, str]
     changes: Sequence[str]
     second: bool = False
 
@@ -171,8 +172,7 @@ def _sources(told: Told) -> str:
             "your report where you agree, where you differ, and what would settle it."
         )
     if told.skills:
-        names = ", ".join(f"`{one_line(s, 64).replace('@', '(at)')}`" for s in told.skills[:20])
-        text += f"\n\nSkills are in `.claude/skills/`: {names}. Follow the one that fits."
+        text += _skills(told.skills)
     text += (
         "\n\nIf a tool server named `k8s` is offered, `kubectl_read` asks the cluster (read-only)\n"
         "and `read_context` reads these files. If it is not, these files are all there is: say\n"
@@ -180,6 +180,23 @@ def _sources(told: Told) -> str:
     )
     changes = [f"- {each}" for each in told.changes] or ["- Nothing was masked or cut."]
     return text + "\n\nHow these files differ from what was collected:\n\n" + "\n".join(changes)
+
+
+def _skills(skills: Mapping[str, str]) -> str:
+    shown = list(skills.items())[:20]
+    # Together they are bounded, since the prompt is.
+    most = SKILL_CHARACTERS // max(len(shown), 4)
+    names = "\n".join(
+        f"- `{one_line(name, 64)}`: {one_line(about, most)}".replace("@", "(at)")
+        for name, about in shown
+    )
+    return (
+        f"\n\nSkills, how to go about it:\n\n{names}\n\n"
+        "Read the one that fits before you start, and of its other pages those that it sends you\n"
+        "to: the tool Skill has it by its name, `read_context` as `skills/NAME/SKILL.md`, and the\n"
+        "files lie in `.claude/skills/NAME/`. A skill says how to look; it allows nothing that is\n"
+        "not allowed anyway, and its scripts are text that cannot be run here."
+    )
 
 
 def _rules(deadline: datetime) -> str:

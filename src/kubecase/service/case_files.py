@@ -10,8 +10,11 @@ from kubecase.service.case import AGENT_JSON, REPORT
 from kubecase.workspace import Workspace
 
 CONTEXT = "context"
+SKILLS = "skills"
+COPIES = ".claude/skills"
 MAX_CONTEXT = 2 * 1024 * 1024
 MAX_NAMES = 200
+MAX_SKILL_NAMES = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,17 @@ class WorkspaceFiles:
     workspace: Workspace
 
     def names(self) -> tuple[str, ...]:
-        """The regular files of context/, sorted."""
+        """The regular files of context/, sorted; then those of skills, as `skills/NAME/...`."""
+        return (*self._context(), *self._of_skills())
+
+    def _of_skills(self) -> tuple[str, ...]:
+        try:
+            found = self.workspace.files_below(COPIES, most=MAX_SKILL_NAMES)
+        except KubecaseError:  # the agent's own doing: it had them
+            return ()
+        return tuple(f"{SKILLS}/{each}" for each in found)
+
+    def _context(self) -> tuple[str, ...]:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         with self.workspace.opened() as top:
             try:
@@ -36,7 +49,12 @@ class WorkspaceFiles:
         return tuple(sorted(found)[:MAX_NAMES])
 
     def read(self, name: str) -> bytes:
-        """The file `name` of context/, which may stand before it; raises KubecaseError."""
+        """The file `name` of context/, which may stand before it, or of a skill; raises
+        KubecaseError.
+        """
+        wanted = name.removeprefix("./").removeprefix(".claude/")
+        if wanted.startswith(f"{SKILLS}/"):
+            return self._of_skill(wanted.removeprefix(f"{SKILLS}/"))
         plain = name.removeprefix("./").removeprefix(f"{CONTEXT}/")
         if not plain or "/" in plain or plain.startswith(".") or not plain.isprintable():
             raise KubecaseError(f"{name[:80]!a} is no name of a file in context/")
@@ -46,6 +64,18 @@ class WorkspaceFiles:
             known = ", ".join(self.names())
             raise KubecaseError(
                 f"there is no file {plain[:80]!a} in context/; there are: {known}"
+            ) from None
+
+    def _of_skill(self, path: str) -> bytes:
+        parts = path.split("/")
+        if len(path) > 200 or not path.isprintable() or any(p.startswith(".") for p in parts):
+            raise KubecaseError(f"{path[:80]!a} is no name of a file of a skill")
+        try:
+            return self.workspace.read(f"{COPIES}/{path}", MAX_CONTEXT)
+        except FileNotFoundError:
+            known = ", ".join(self._of_skills())
+            raise KubecaseError(
+                f"there is no file {path[:80]!a} of a skill; there are: {known or 'none'}"
             ) from None
 
     def write_report(self, markdown: bytes, machine: bytes | None) -> None:

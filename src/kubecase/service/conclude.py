@@ -266,7 +266,7 @@ class Conclusion:
             collection=case.collection,
             limits=self.investigator.limits,
             isolation_notes=case.isolation_notes,
-            skills=tuple(f"{skill.name} {skill.tree_hash[:12]}" for skill in case.skills),
+            skills=tuple(each.told for each in case.skills),
             notes=tuple(case.notes),
             log_tail=self._log_tail(),
             ran=case.ran,

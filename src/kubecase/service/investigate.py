@@ -268,7 +268,7 @@ class Investigator:
             deadline=self.clock() + timedelta(seconds=self.limits.wall_clock),
             agent_name=self.agent_name,
             permissions=case.permissions,
-            skills=[skill.name for skill in case.skills],
+            skills={each.name: each.description for each in case.skills},
             opinions=case.opinions,
             redactor=self.redactor,
         )

@@ -9,7 +9,7 @@ template.
     <root>/incident-<uuid>[-attempt-<n>]/     0700, files 0600
       PROMPT.md                               what the agent was asked
       .claude/skills/<name>/                  copies of skills
-      .claude/skills.json                     their names, versions, tree hashes, commit
+      .claude/skills.json                     their names, versions, tree hashes, commit, pins
       context/                                what the agent may know
       output/                                 agent.log, the agent's report, ours
       output/artifacts/                       whatever else the agent leaves
@@ -40,12 +40,18 @@ from kubecase.workspace.retention import (
     expired,
     scan,
 )
+from kubecase.workspace.skill_findings import SkillFinding, findings_in
+from kubecase.workspace.skill_folder import Skill, load_skill
+from kubecase.workspace.skill_lock import Pin, SkillLock, Use
+from kubecase.workspace.skill_text import acting_keys
 from kubecase.workspace.skills import (
-    Skill,
+    Place,
     SkillChoice,
     SkillCopied,
+    chosen,
     copy_skills,
     load_skills,
+    places,
     shipped_skills_source,
 )
 
@@ -60,13 +66,20 @@ __all__ = [
     "Decision",
     "EntryKind",
     "NoSpace",
+    "Pin",
+    "Place",
     "RootEntry",
     "Size",
     "Skill",
     "SkillChoice",
     "SkillCopied",
+    "SkillFinding",
+    "SkillLock",
     "Tick",
+    "Use",
     "Workspace",
+    "acting_keys",
+    "chosen",
     "collect",
     "copy_skills",
     "delete_at_once",
@@ -74,12 +87,15 @@ __all__ = [
     "directory_in",
     "early",
     "expired",
+    "findings_in",
     "free_bytes",
     "hand_over",
     "held_alone",
     "keep_files",
+    "load_skill",
     "load_skills",
     "pack",
+    "places",
     "remove_unfinished",
     "scan",
     "shipped_skills_source",

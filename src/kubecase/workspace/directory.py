@@ -27,7 +27,7 @@ from kubecase.workspace.handles import (
     put_file,
     root_directory,
 )
-from kubecase.workspace.names import DOOMED, directory_name, parts_of, shown
+from kubecase.workspace.names import DOOMED, directory_name, is_plain, parts_of, shown
 from kubecase.workspace.removal import remove_entry, remove_tree
 from kubecase.workspace.walk import Found, walk
 
@@ -212,6 +212,24 @@ class Workspace:
             with open(handle, "rb", buffering=0) as file:
                 data = _read_up_to(file.fileno(), limit + 1)
         return data[:limit], len(data) > limit
+
+    def files_below(self, relative: str, *, most: int, max_seconds: float = 2.0) -> tuple[str, ...]:
+        """The first `most` regular files met below `relative`, relative to it, sorted; names that
+        do not print are left out. Nothing where it is not there. Raises OutsideWorkspace for a link
+        on the way, and WorkspaceError.
+        """
+        found: list[str] = []
+        listing = told(f"list {shown(relative)!r}", absence=False)
+        at = ExitStack()
+        with suppress(FileNotFoundError), listing, at:
+            directory = at.enter_context(below(at.enter_context(self.opened()), parts_of(relative)))
+            deadline = time.monotonic() + max_seconds
+            for each in walk(directory, deadline=deadline, max_depth=32):
+                if isinstance(each, Found) and stat.S_ISREG(each.status.st_mode):
+                    found += [each.relative] if is_plain(each.relative) else []
+                if len(found) >= most:
+                    break
+        return tuple(sorted(found))
 
     def replace(self, relative: str, data: bytes | Iterable[bytes]) -> tuple[str, ...]:
         """Put a file with `data` at `relative`, whatever was left there; returns what had to go.

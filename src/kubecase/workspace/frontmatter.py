@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubecase.core.errors import SkillUnusable
+from kubecase.workspace.names import shown
 
 MAX_FRONT_MATTER_CHARACTERS = 64 * 1024
 MAX_DESCRIPTION_CHARACTERS = 1024
@@ -15,7 +16,9 @@ _NAME = re.compile(r"[a-z0-9-]{1,64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontMatter:
-    """What a skill says of itself. `version` is its own word, from `version` or `metadata`."""
+    """What a skill says of itself. `version` is its own word, from `version` or `metadata`,
+    in one printable line.
+    """
 
     name: str
     description: str
@@ -28,7 +31,7 @@ def parse_front_matter(data: bytes, folder: str) -> FrontMatter:
     UTF-8, with or without a byte order mark, lines ended in any way. Unknown keys are tolerated.
     Raises SkillUnusable with the first thing that is wrong.
     """
-    values = _yaml(_block(data, folder), folder)
+    values = values_of(split(data, folder)[0], folder)
     name, description = values.get("name"), values.get("description")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise _wrong(folder, "name must be 1 to 64 of the characters a-z, 0-9 and -")
@@ -59,10 +62,14 @@ def _check_optional(values: Mapping[Any, Any], folder: str) -> None:
 def _version(values: Mapping[Any, Any]) -> str | None:
     metadata = values.get("metadata") or {}
     version = values.get("version", metadata.get("version"))
-    return str(version)[:64] if isinstance(version, str | int | float) else None
+    return shown(str(version)[:64]) if isinstance(version, str | int | float) else None
 
 
-def _block(data: bytes, folder: str) -> str:
+def split(data: bytes, folder: str) -> tuple[str, str]:
+    """The YAML between the first two `---` lines, and all that follows; lines end with LF.
+
+    Raises SkillUnusable.
+    """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -75,11 +82,12 @@ def _block(data: bytes, folder: str) -> str:
             block = "\n".join(rest[:number])
             if len(block) > MAX_FRONT_MATTER_CHARACTERS:
                 raise _wrong(folder, "front matter is too long")
-            return block
+            return block, "\n".join(rest[number + 1 :])
     raise _wrong(folder, "its front matter is not closed by a line '---'")
 
 
-def _yaml(block: str, folder: str) -> Mapping[Any, Any]:
+def values_of(block: str, folder: str) -> Mapping[Any, Any]:
+    """What the YAML `block` says. Raises SkillUnusable if it is none, or no mapping."""
     # Only who loads skills pays for the import.
     from ruamel.yaml import YAML  # noqa: PLC0415
     from ruamel.yaml.error import YAMLError  # noqa: PLC0415

@@ -37,7 +37,7 @@ from kubecase.app.settings.values import (
 
 
 class SkillSection(Section):
-    """One skill of `skills_source`."""
+    """One skill, wherever it comes from."""
 
     name: Name = Field(description="Name of the skill's folder.")
     enabled: Boolean = option(True, "Whether agents are given it.")
@@ -199,10 +199,16 @@ class AgentRuntimeSection(Section):
         None, "Directory with one folder per skill. Unset means the skills that are shipped.",
         "AGENT_RUNTIME_SKILLS_SOURCE", example="/etc/kubecase/skills",
     )  # fmt: skip
+    skills_sources: Annotated[list[FilePath], Items] = option(
+        [],
+        "More such directories, or single skills. A name may be in one of them only. With neither "
+        "of both, agents are given the skills that are shipped; `shipped` stands for these here.",
+        "AGENT_RUNTIME_SKILLS_SOURCES", example="[shipped, /etc/kubecase/more-skills]",
+    )  # fmt: skip
     skills: Annotated[list[SkillSection], Items] = option(
         [],
-        "Which skills of the source agents are given, each with `name` and `enabled`. Empty means "
-        "all of them.",
+        "Which skills agents are given, each with `name` and `enabled`. Empty means all that the "
+        "sources have and that were added; so does a list that only disables, but for those.",
         example="[{name: kubernetes-triage, enabled: true}]",
     )
     read_only_mode: Boolean = option(

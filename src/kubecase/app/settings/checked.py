@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -167,6 +167,7 @@ class _Settings:
             breaker_cooldown_seconds=section.breaker_cooldown,
             allow_write_capable_credential=section.allow_write_capable_credential,
             skills_source=skills,
+            skills_sources=self.skills_sources(section.skills_sources),
             skills=tuple(Skill(name=each.name, enabled=each.enabled) for each in section.skills),
             read_only_mode=section.read_only_mode,
             allowed_tools=None if tools is None else tuple(tools),
@@ -221,6 +222,15 @@ class _Settings:
         except ValueError as error:
             self.gathered.finding(tuple(key.split(".")), str(error))
             return None
+
+    def skills_sources(self, given: list[str]) -> "tuple[Path | Literal['shipped'], ...]":
+        """The sources of skills: paths, or the word for those that are shipped."""
+        found: list[Path | Literal["shipped"]] = []
+        for each in given:
+            path = self.path("agent_runtime.skills_sources", each)
+            if path is not None:
+                found.append("shipped" if each == "shipped" else path)
+        return tuple(found)
 
     def directory(self, key: str, value: str | None, below: str) -> Path | None:
         """`value` of `key`, else `below` the directory that is the default here."""

@@ -53,9 +53,9 @@ class AgentRuntimeSettings:
     """Section `agent_runtime`. `None` means: not set, so the agent or the host decides.
 
     `agent_command` is an argv list, never a shell string. `idle_timeout_seconds`, `min_free_bytes`
-    and `gc_interval_seconds` are `None` for `off`. `skills_source` is `None` for the skills that
-    are shipped; `skills` empty means all that the source has. `allowed_tools` is `None` for the
-    adapter's own.
+    and `gc_interval_seconds` are `None` for `off`. `skills_source` is `None` and `skills_sources`
+    empty for the skills that are shipped; `skills` empty means all that there are. `allowed_tools`
+    is `None` for the adapter's own.
     """
 
     agent: str
@@ -86,6 +86,7 @@ class AgentRuntimeSettings:
     breaker_cooldown_seconds: float
     allow_write_capable_credential: bool
     skills_source: Path | None
+    skills_sources: tuple[Path | Literal["shipped"], ...]
     skills: tuple[Skill, ...]
     read_only_mode: bool
     allowed_tools: tuple[str, ...] | None
