@@ -60,7 +60,7 @@ def test_an_investigation_ends_in_success_with_the_report_of_the_stream(tmp_path
     assert (workspace / "output/investigation.md").read_text().strip() == REPORT.strip()
     assert "orders_v2" in ran["requests"][-1]["body"]
     served = ["mcp__k8s__kubectl_read", "mcp__k8s__read_context", "mcp__k8s__write_report"]
-    assert all(sorted(each["tools"]) == ["Read", *served] for each in ran["requests"])
+    assert all(sorted(each["tools"]) == ["Read", "Skill", *served] for each in ran["requests"])
     for kind in ("md", "html", "json"):
         assert "orders_v2" in Path(result["reports"][kind]).read_text()
     assert "tool_call Read" in ran["stderr"]
