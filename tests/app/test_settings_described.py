@@ -70,7 +70,7 @@ def uncommented() -> str:
     """The example file with every commented-out option in force."""
     text = re.sub(r"(?m)^( *)#(?! )", r"\1", example())
     text = re.sub(r"(?m)^#( +\w+:)", r"\1", text)
-    return re.sub(r"(?m)^(agents|clusters|models|budgets): \{\}\n", "", text)
+    return re.sub(r"(?m)^(agents|clusters|models|budgets|sources): \{\}\n", "", text)
 
 
 def test_the_section_has_exactly_the_keys_of_the_requirements() -> None:
@@ -124,19 +124,19 @@ def test_the_example_loads_and_changes_nothing(tmp_path: Path) -> None:
 
 def test_every_option_of_the_example_may_be_used(tmp_path: Path) -> None:
     """With every # removed the example loads, and every option comes from it (req 20.7)."""
-    for key in ("anthropic", "openai", "gemini", "llm-proxy"):
+    for key in ("anthropic", "openai", "gemini", "llm-proxy", "mcp"):
         (tmp_path / key).write_text("sk-something")
         (tmp_path / key).chmod(0o600)
     text = uncommented().replace("/run/secrets", str(tmp_path))
     text = re.sub(r"(?m)^ +\w+_api_key: \.\.\.\n", "", text)
-    text = re.sub(r"(?m)^ +key_env: .*\n", "", text)  # the key is in a file already
+    text = re.sub(r"(?m)^ +(key|token)_env: .*\n", "", text)  # it is in a file already
     (tmp_path / "kubecase.yaml").write_text(text)
 
     found = load({}, HOME, None, tmp_path)
 
     defaults = {row.key for row in effective(found) if row.origin == "default"}
     keys = {f"agent_runtime.{key}_api_key" for key in ("anthropic", "openai", "gemini")}
-    assert defaults == {*keys, "models.company.key_env"}
+    assert defaults == {*keys, "models.company.key_env", "sources.faults.token_env"}
     assert set(found.settings.agents) == {"claude"}
     assert found.settings.clusters["production"].context == "production"
 

@@ -20,6 +20,7 @@ from kubecase.app.settings.model import (
     ModelSection,
     StoreSection,
 )
+from kubecase.app.settings.service import LimitsSection, SilenceSection, SourceSection
 from kubecase.app.settings.values import (
     SERVICE_DIRECTORY,
     AgentOptions,
@@ -27,9 +28,12 @@ from kubecase.app.settings.values import (
     BudgetOptions,
     ClusterOptions,
     ContainerSettings,
+    LimitsSettings,
     ModelOptions,
     Settings,
+    SilenceOptions,
     Skill,
+    SourceOptions,
     StoreSettings,
 )
 from kubecase.core.ports import Credential
@@ -40,9 +44,14 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "clusters": ClusterSection,
     "models": ModelSection,
     "budgets": BudgetSection,
+    "sources": SourceSection,
+    "limits": LimitsSection,
     "container": ContainerSection,
     "store": StoreSection,
 }
+
+_LISTED: Mapping[str, type[BaseModel]] = {"skills": SkillSection, "silences": SilenceSection}
+"""Options that are lists of mappings."""
 
 
 def settings_from(
@@ -93,10 +102,17 @@ def _unknown_key(steps: Steps) -> str:
             return f"unknown section; {key} belongs under `{owner}`"
         known, what = [*Document.model_fields, *LATER], "unknown section"
     else:
-        model = SkillSection if "skills" in steps else _SECTIONS[str(steps[0])]
+        model = next(
+            (each for key, each in _LISTED.items() if key in steps), _SECTIONS[str(steps[0])]
+        )
         known, what = list(model.model_fields), "unknown key"
     near = nearest(key, known)
     return what + (f"; did you mean {near}?" if near else f"; known are {', '.join(known)}")
+
+
+def _limits(section: LimitsSection) -> LimitsSettings:
+    silences = tuple(SilenceOptions(**each.model_dump()) for each in section.silences)
+    return LimitsSettings(**{**section.model_dump(), "silences": silences})
 
 
 class _Settings:
@@ -119,6 +135,8 @@ class _Settings:
             container=ContainerSettings(
                 **{**document.container.model_dump(), "mounts": tuple(document.container.mounts)}
             ),
+            limits=_limits(document.limits),
+            sources={name: self.source(name, each) for name, each in document.sources.items()},
             store=StoreSettings(url=document.store.url, data_dir=data_dir),
             model_keys=dict(keys),
             host=self.gathered.host,
@@ -184,6 +202,29 @@ class _Settings:
             context=section.context,
             in_cluster=section.in_cluster,
             extra_resources=tuple(section.extra_resources),
+            watch=section.watch,
+            triage=section.triage,
+            agent=section.agent,
+            at_once=section.at_once,
+            environment=section.environment,
+            min_severity=section.min_severity,
+            namespaces=tuple(section.namespaces),
+            excluded_namespaces=tuple(section.excluded_namespaces),
+        )
+
+    def source(self, name: str, section: SourceSection) -> SourceOptions:
+        at = f"sources.{name}"
+        needed = {"mcp": "url", "directory": "path"}[section.kind]
+        if getattr(section, needed) is None:
+            self.gathered.finding(("sources", name), f"has no {needed}, which {section.kind} needs")
+        return SourceOptions(
+            kind=section.kind,
+            cluster=section.cluster,
+            url=section.url,
+            token_env=section.token_env,
+            token_file=self.path(f"{at}.token_file", section.token_file),
+            path=self.path(f"{at}.path", section.path),
+            token=self.gathered.source_tokens.get(name),
         )
 
     def model(self, name: str, section: ModelSection) -> ModelOptions:

@@ -13,7 +13,13 @@ Schema = Mapping[str, Any]
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-_NAMED = {"agents": "claude", "clusters": "production", "models": "company", "budgets": "run"}
+_NAMED = {
+    "agents": "claude", "clusters": "production", "models": "company", "budgets": "run",
+    "sources": "faults",
+}  # fmt: skip
+_LISTED = {
+    "agent_runtime": {"skills": "SkillSection"}, "limits": {"silences": "SilenceSection"},
+}  # fmt: skip
 """Sections that are mappings by name, and the name that examples use."""
 
 
@@ -130,10 +136,10 @@ def reference() -> str:
         parts += ["| key | type | default | environment | meaning |", "|---|---|---|---|---|"]
         for key, option in _properties(schema, section).items():
             parts.append(_table_row(schema, key, option))
-        if section == "agent_runtime":
-            parts += ["\nEach of `skills` has:\n", "| key | type | default | meaning |"]
+        for listed, model in _LISTED.get(section, {}).items():
+            parts += [f"\nEach of `{listed}` has:\n", "| key | type | default | meaning |"]
             parts += ["|---|---|---|---|"]
-            for key, option in schema["$defs"]["SkillSection"]["properties"].items():
+            for key, option in schema["$defs"][model]["properties"].items():
                 row = _table_row(schema, key, {"x-environment": [], **option}).split(" | ")
                 parts.append(" | ".join([*row[:3], row[4]]))
     return "\n".join(parts) + "\n"

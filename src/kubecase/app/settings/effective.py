@@ -8,7 +8,7 @@ from typing import Any
 from kubecase.app.settings import names
 from kubecase.app.settings.keys import choose
 from kubecase.app.settings.units import format_duration, format_size
-from kubecase.app.settings.values import ContainerSettings, Loaded, Skill
+from kubecase.app.settings.values import ContainerSettings, LimitsSettings, Loaded, Skill
 
 NOT_SET = "not set"
 
@@ -58,22 +58,34 @@ def _values(loaded: Loaded) -> Iterator[tuple[str, str]]:
         ClusterSection,
         ModelSection,
     )
+    from kubecase.app.settings.service import LimitsSection, SourceSection
 
     settings = loaded.settings
     for key in AgentRuntimeSection.model_fields:
         yield f"agent_runtime.{key}", _runtime_value(loaded, key)
     for section, model in (
         ("agents", AgentSection), ("clusters", ClusterSection), ("models", ModelSection),
-        ("budgets", BudgetSection),
+        ("budgets", BudgetSection), ("sources", SourceSection),
     ):  # fmt: skip
         for name, options in getattr(settings, section).items():
             for key in model.model_fields:
                 yield f"{section}.{name}.{key}", _text(getattr(options, key))
     for key in ContainerSection.model_fields:
         yield f"container.{key}", _container_value(settings.container, key)
+    for key in LimitsSection.model_fields:
+        yield f"limits.{key}", _limit_value(settings.limits, key)
     url = settings.store.url
     yield "store.url", NOT_SET if url is None else re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
     yield "store.data_dir", str(settings.store.data_dir)
+
+
+def _limit_value(limits: LimitsSettings, key: str) -> str:
+    value = getattr(limits, key)
+    if key == "silences":
+        return "[" + ", ".join(each.reason for each in value) + "]"
+    if value is None:
+        return "off"
+    return format_duration(value) if isinstance(value, float) else _text(value)
 
 
 def _container_value(container: ContainerSettings, key: str) -> str:

@@ -43,6 +43,7 @@ class Gathered:
     findings: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     upstream_keys: dict[str, "Credential"] = field(default_factory=dict, repr=False)
+    source_tokens: dict[str, "Credential"] = field(default_factory=dict, repr=False)
 
     def finding(self, steps: documents.Steps, what: str, *, of_key: bool = False) -> None:
         """Add what is wrong with the option at `steps`, said where it was set."""
@@ -96,11 +97,12 @@ def load(
     Raises SettingsInvalid, one line for each finding, all findings of all layers at once.
     """
     from kubecase.app.settings.checked import settings_from
-    from kubecase.app.settings.upstream_keys import upstream_keys
+    from kubecase.app.settings.upstream_keys import source_tokens, upstream_keys
 
     gathered, hint = _gather(argv_overrides, environ, config_path, cwd)
     keys = dict(_model_keys(gathered))
     gathered.upstream_keys.update(upstream_keys(gathered, environ, keys))
+    gathered.source_tokens.update(source_tokens(gathered, environ))
     settings = settings_from(gathered, keys, service=service)
     if settings is None or gathered.findings:
         raise SettingsInvalid(_message(gathered.findings), hint=hint or _hint(gathered))

@@ -22,6 +22,7 @@ from kubecase.app.settings.kinds import (
     Name,
     ResourceNames,
     Text,
+    Texts,
     Variable,
     Whole,
     between,
@@ -31,9 +32,11 @@ from kubecase.app.settings.kinds import (
     word,
 )
 from kubecase.app.settings.section import Section, option
+from kubecase.app.settings.service import LimitsSection, SourceSection
 from kubecase.app.settings.values import (
     ModelAuth,
     ModelProtocol,
+    SeverityWord,
 )
 
 MODEL_KEYS: Mapping[str, str] = {
@@ -43,7 +46,7 @@ MODEL_KEYS: Mapping[str, str] = {
 }
 """The name that CLIs read each model key by."""
 
-LATER = ("sources", "sinks", "publish", "web", "limits")
+LATER = ("sinks", "publish", "web")
 """Sections that the design knows and this version does not have yet."""
 
 
@@ -100,6 +103,28 @@ class ClusterSection(Section):
         [], "More resources that agents may read, as PLURAL.GROUP; Secrets never.",
         example="[widgets.shop.io]",
     )  # fmt: skip
+    watch: Boolean = option(
+        True, "Whether `kubecase serve` watches it for faults; alerts are taken in any case."
+    )
+    triage: Boolean = option(True, "Whether its faults are worked at all.")
+    agent: Name | None = option(
+        None, "Agent for its incidents. Unset means `agent_runtime.agent`.", example="claude"
+    )
+    at_once: Annotated[Whole, between(1, 50)] = option(
+        1, "How many of its incidents are worked at a time."
+    )
+    environment: Text | None = option(
+        None, "What it is for, as shown beside its name.", example="production"
+    )
+    min_severity: Annotated[SeverityWord, word(SeverityWord)] = option(
+        "warning", "The least severity that is worked."
+    )
+    namespaces: Texts = option(
+        [], "Patterns of the namespaces that are watched. Empty means all.", example="[shop, pay-*]"
+    )
+    excluded_namespaces: Texts = option(
+        [], "Patterns of namespaces that are not.", example="[kube-system]"
+    )
 
 
 class ModelSection(Section):
@@ -199,5 +224,11 @@ class Document(Section):
         description="How much of their models a `run`, all runs of one `cluster`, or those of a "
         "`day` may use.",
     )
+    sources: dict[Name, SourceSection] = Field(
+        default={},
+        description="More places that faults come from, by name, beside the clusters themselves "
+        "and the HTTP API.",
+    )
+    limits: LimitsSection = Field(default_factory=LimitsSection)
     container: ContainerSection = Field(default_factory=ContainerSection)
     store: StoreSection = Field(default_factory=StoreSection)

@@ -15,11 +15,13 @@ def sections() -> Mapping[str, frozenset[str]]:
     from kubecase.app.settings.agent_runtime import AgentRuntimeSection
     from kubecase.app.settings.container import ContainerSection
     from kubecase.app.settings.model import StoreSection
+    from kubecase.app.settings.service import LimitsSection
 
     return {
         "agent_runtime": frozenset(AgentRuntimeSection.model_fields),
         "container": frozenset(ContainerSection.model_fields),
         "store": frozenset(StoreSection.model_fields),
+        "limits": frozenset(LimitsSection.model_fields),
     }
 
 
@@ -31,12 +33,14 @@ def nested() -> Mapping[str, frozenset[str]]:
         ClusterSection,
         ModelSection,
     )
+    from kubecase.app.settings.service import SourceSection
 
     return {
         "agents": frozenset(AgentSection.model_fields),
         "clusters": frozenset(ClusterSection.model_fields),
         "models": frozenset(ModelSection.model_fields),
         "budgets": frozenset(BudgetSection.model_fields),
+        "sources": frozenset(SourceSection.model_fields),
     }
 
 

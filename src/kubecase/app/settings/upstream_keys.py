@@ -34,6 +34,33 @@ def upstream_keys(
             _warn_of_plain_text(gathered, str(name), section)
 
 
+def source_tokens(
+    gathered: Gathered, environ: Mapping[str, str]
+) -> Iterator[tuple[str, Credential]]:
+    """The token of every entry of `sources` that has one; what is wrong with one is a finding."""
+    sources = gathered.tree.get("sources")
+    for name, section in sources.items() if isinstance(sources, Mapping) else ():
+        if not isinstance(section, Mapping):
+            continue
+        variable, file = section.get("token_env"), section.get("token_file")
+        try:
+            if isinstance(file, str):
+                value, warning = read_key_file(gathered.path(f"sources.{name}.token_file", file))
+                gathered.warnings += [warning] if warning else []
+                yield str(name), Credential(variable=f"sources.{name}.token_file", value=value)
+            elif isinstance(variable, str):
+                yield str(name), Credential(variable=variable, value=_held(variable, environ))
+        except (KeyUnusable, ValueError) as error:
+            gathered.finding(("sources", name), str(error))
+
+
+def _held(variable: str, environ: Mapping[str, str]) -> str:
+    value = environ.get(variable, "").strip()
+    if not value or any(not 33 <= ord(c) < 127 for c in value):
+        raise KeyUnusable(f"the variable {ascii(variable)[1:-1]} holds no token")
+    return value
+
+
 def _key(
     gathered: Gathered,
     name: str,

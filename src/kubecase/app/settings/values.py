@@ -6,6 +6,7 @@ are absolute. Nothing here shows a secret in its representation.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,8 @@ CleanupPolicyName = Literal[
 ]
 ModelProtocol = Literal["anthropic", "openai", "gemini"]
 ModelAuth = Literal["x-api-key", "bearer", "x-goog-api-key", "api-key", "none"]
+SourceKind = Literal["mcp", "directory"]
+SeverityWord = Literal["info", "warning", "critical"]
 LogLevel = Literal["debug", "info", "warn", "error"]
 
 SERVICE_DIRECTORY = Path("/var/lib/kubecase")
@@ -138,6 +141,55 @@ class ClusterOptions:
     context: str | None = None
     in_cluster: bool = False
     extra_resources: tuple[str, ...] = ()
+    watch: bool = True
+    triage: bool = True
+    agent: str | None = None
+    at_once: int = 1
+    environment: str | None = None
+    min_severity: SeverityWord = "warning"
+    namespaces: tuple[str, ...] = ()
+    excluded_namespaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """Section `sources.<name>`. `token` is what the sources gave."""
+
+    kind: SourceKind
+    cluster: str | None = None
+    url: str | None = None
+    token_env: str | None = None
+    token_file: Path | None = None
+    path: Path | None = None
+    token: "Credential | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceOptions:
+    """One of `limits.silences`; patterns are those of a shell, moments are in UTC."""
+
+    reason: str
+    cluster: str | None = None
+    namespace: str | None = None
+    resource: str | None = None
+    fault: str | None = None
+    begins: datetime | None = None
+    ends: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsSettings:
+    """Section `limits`. Durations are seconds; `queue_max_age` is None for `off`."""
+
+    at_once: int
+    max_queued: int
+    queue_max_age: float | None
+    repeat_after: float
+    second_sign: float
+    storm: int
+    storm_window: float
+    shutdown_timeout: float
+    silences: tuple[SilenceOptions, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,10 +271,12 @@ class Settings:
     clusters: Mapping[str, ClusterOptions]
     container: ContainerSettings
     store: StoreSettings
+    limits: LimitsSettings
     model_keys: Mapping[str, "Credential"]
     host: Host
     models: Mapping[str, ModelOptions] = field(default_factory=dict)
     budgets: Mapping[str, BudgetOptions] = field(default_factory=dict)
+    sources: Mapping[str, SourceOptions] = field(default_factory=dict)
 
     def agent_options(self, agent: str) -> AgentOptions:
         """The options of `agent`; all left to its defaults if none were configured."""
@@ -233,6 +287,8 @@ class Settings:
         """Every value that must not appear in a log, a file or a message."""
         own = (each.key.value for each in self.models.values() if each.key is not None)
         keys = (*(key.value for key in self.model_keys.values()), *own)
+        tokens = (each.token.value for each in self.sources.values() if each.token is not None)
+        keys = (*keys, *tokens)
         password = urlsplit(self.store.url or "").password
         return (*keys, password, unquote(password)) if password else keys
 
