@@ -32,7 +32,7 @@ async def job_again(
     _require_ended(story)
     fault = story.incident.fault
     live = wiring.cluster_collector(loaded.settings, cluster, kubeconfig)
-    collection = _recorded(recording, fault) if recording else _in_payload(fault)
+    collection = _recorded(recording, fault) if recording else facts_in_payload(fault)
     what = FaultInput(fault=fault, collection=collection)
     return Job(
         fault=what,
@@ -57,7 +57,7 @@ def _require_ended(story: Story) -> None:
     )
 
 
-def _in_payload(fault: Fault) -> Collection | None:
+def facts_in_payload(fault: Fault) -> Collection | None:
     """What the payload itself tells besides the fault, if it is of a form that does."""
     try:
         intake = load_intake(fault.raw, now=wiring.now(), cluster_default=fault.cluster)

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ),
         ("diagnose", "diagnose:diagnose", "the built-in investigator alone, report JSON out"),
     ),
+    "Serve": (("serve", "serve:serve", "the service: watch, take alerts, work through them"),),
     "Incidents": (
         ("list", "incidents:list_", "incidents, newest first"),
         ("show", "incidents:show", "one incident: what happened, when, and the conclusion"),

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -103,47 +103,40 @@ def progress(quiet: bool) -> Iterator[PlainProgress | LiveProgress | None]:
         yield view
 
 
-def in_words(event: str, fields: dict[str, object]) -> str | None:
+WORDS: Mapping[str, str] = {
+    "case_opened": "case {incident_id}: {what}, by {agent}",
+    "workspace_created": "workspace {workspace}",
+    "facts_collected": "collected {objects} objects, {events} events, {logs} logs, {gaps} gaps "
+    "from {origin}",
+    "findings": "built-in finding: {headline}",
+    "state_changed": "{from} → {to}",
+    "agent_started": "agent started, pid {pid}, isolation {isolation}",
+    "agent_event": "{moment}{tool}: {text}",
+    "retrying": "attempt {attempt} failed, which may pass: {error}; again in {seconds} s, {left} "
+    "more after that",
+    "falling_back": "attempt {attempt} by {agent} failed: {error}; {to} is asked next",
+    "breaker_opened": "{agent} failed {failures} times in a row",
+    "breaker_closed": "{agent} works again",
+    "fault_decided": "{decision}: {fault} of {resource}: {reason}",
+    "service_started": "serving",
+    "source_state": "source {source} is {state}: {error}",
+    "incident_expired": "incident {incident_id} expired after {waited} s",
+    "incident_healed": "incident {incident_id} needs no work: {why}",
+    "settings_reloaded": "settings read anew from {file}",
+    "stopping": "stopping: {why}",
+    "handed_over": "{count} investigations go on; the next service takes them over",
+    "error": "error in {error_type}: {error}",
+}
+"""What each event says to a human; events that are not here are for machines only."""
+
+
+def in_words(event: str, fields: Mapping[str, object]) -> str | None:
     """What `event` says to a human, on one line; None for what only machines want."""
-    match event:
-        case "case_opened":
-            line = (
-                f"case {fields.get('incident_id')}: {fields.get('what')}, by {fields.get('agent')}"
-            )
-        case "workspace_created":
-            line = f"workspace {fields.get('workspace')}"
-        case "facts_collected":
-            line = (
-                f"collected {fields.get('objects')} objects, {fields.get('events')} events, "
-                f"{fields.get('logs')} logs, {fields.get('gaps')} gaps from {fields.get('origin')}"
-            )
-        case "findings":
-            line = f"built-in finding: {fields.get('headline')}"
-        case "state_changed":
-            line = f"{fields.get('from')} → {fields.get('to')}"
-        case "agent_started":
-            line = f"agent started, pid {fields.get('pid')}, isolation {fields.get('isolation')}"
-        case "agent_event":
-            tool = f" {fields.get('tool')}" if fields.get("tool") else ""
-            line = f"{fields.get('moment')}{tool}: {fields.get('text')}"
-        case "retrying":
-            line = (
-                f"attempt {fields.get('attempt')} failed, which may pass: {fields.get('error')}; "
-                f"again in {fields.get('seconds')} s, {fields.get('left')} more after that"
-            )
-        case "falling_back":
-            line = (
-                f"attempt {fields.get('attempt')} by {fields.get('agent')} failed: "
-                f"{fields.get('error')}; {fields.get('to')} is asked next"
-            )
-        case "breaker_opened":
-            line = f"{fields.get('agent')} failed {fields.get('failures')} times in a row"
-        case "breaker_closed":
-            line = f"{fields.get('agent')} works again"
-        case "stopping":
-            line = f"stopping: {fields.get('why')}"
-        case "error":
-            line = f"error in {fields.get('error_type')}: {fields.get('error')}"
-        case _:
-            return None
-    return printable(line).replace("\n", " ")
+    words = WORDS.get(event)
+    if words is None:
+        return None
+    known = defaultdict(lambda: "None", {name: str(value) for name, value in fields.items()})
+    if event == "agent_event":
+        known["tool"] = f" {fields['tool']}" if fields.get("tool") else ""
+    line = words.format_map(known)
+    return printable(line.removesuffix(": None")).replace("\n", " ")

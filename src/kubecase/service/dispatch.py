@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Protocol
 
 import anyio
@@ -20,6 +21,16 @@ from kubecase.store.working import Claimed, Waiting
 MOST_TRIES = 3
 SLOT_PAUSE = 2.0
 SWEEP_SECONDS = 20.0
+
+
+class Left(Enum):
+    """What others have left of an incident: nothing that matters, one that is being worked still,
+    or a conclusion that was drawn just now.
+    """
+
+    NOTHING = auto()
+    AT_WORK = auto()
+    CONCLUDED = auto()
 
 
 class Work(Protocol):
@@ -57,7 +68,7 @@ class Dispatcher:
     limits: Callable[[str], Limits]
     made: Callable[[Incident], Work]
     give_up: Callable[[Incident, str], Awaitable[object]]
-    left: Callable[[Incident, Stop], Awaitable[float | None]]
+    left: Callable[[Incident, Stop], Awaitable[Left]]
     healed: Callable[[Incident], Awaitable[str | None]] | None = None
     concluded: Callable[[Concluded], Awaitable[None]] | None = None
     expired: Callable[[Incident], Awaitable[None]] | None = None
@@ -145,10 +156,13 @@ class Dispatcher:
         if claimed is None:
             return None
         incident = claimed.incident
-        again = await self.left(incident, stop)
-        if again is not None:
+        left = await self.left(incident, stop)
+        if left is Left.AT_WORK:
             await desk.give_back(incident_id)
-            return again if again > 0 else None
+            return SLOT_PAUSE
+        if left is Left.CONCLUDED:
+            await desk.close(incident_id, IncidentState.DONE)
+            return None
         if claimed.waiting.tries >= MOST_TRIES:
             await self._give_up(incident, f"it killed its worker {MOST_TRIES} times")
             return None

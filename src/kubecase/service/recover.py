@@ -25,12 +25,15 @@ class Recovery:
             each for each in found if not incidents or each.investigation.incident_id in incidents
         )
 
-    async def conclude(self, orphan: Attempt, stop: Stop) -> Concluded | None:
+    async def conclude(
+        self, orphan: Attempt, stop: Stop, *, lease_is_over: bool = False
+    ) -> Concluded | None:
         """Own `orphan` and bring it to its end; None if another process was faster.
 
-        An agent that still runs is followed as long as it takes, or until `stop`.
+        An agent that still runs is followed as long as it takes, or until `stop`. With
+        `lease_is_over` it may be of another host, of which nothing can be proved from here.
         """
-        owned = await self.store.take_over(orphan)
+        owned = await self.store.take_over(orphan, lease_is_over=lease_is_over)
         if owned is None:
             return None
         story = await self.store.story(owned.investigation.incident_id)

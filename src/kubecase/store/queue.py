@@ -7,12 +7,15 @@ its lease has run out.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from kubecase.core.errors import StoreUnavailable
 from kubecase.core.model import IncidentId
 from kubecase.core.ports import Handler, Observer, Silence
+from kubecase.store import location
 
 if TYPE_CHECKING:
     from pgqueuer import PgQueuer
@@ -21,6 +24,7 @@ POLL = timedelta(seconds=5)
 """How often it looks by itself; usually it is woken."""
 
 _PREFIX = "incident:"
+_LOCK = 0x6B756271  # "kubq": one number that all processes agree on
 
 
 class EmbeddedQueue:
@@ -108,6 +112,90 @@ class EmbeddedQueue:
                 raise RetryRequested(delay=timedelta(seconds=again))
 
         self._engine.entrypoint(name, concurrency_limit=limit)(work)
+
+
+class PostgresQueue(EmbeddedQueue):
+    """The queue that any number of processes share, in the PostgreSQL of the record."""
+
+    def __init__(
+        self, url: str, *, at_once: int, lease: float = 30.0, observer: Observer | None = None
+    ):
+        super().__init__(at_once=at_once, lease=lease, observer=observer)
+        self._address = location.parse(url).set(drivername="postgresql")
+        self._stopping = False
+        self._pool: Any = None
+
+    @classmethod
+    async def connected(
+        cls, url: str, *, at_once: int, lease: float = 30.0, observer: Observer | None = None
+    ) -> Self:
+        """The queue at `url`, its tables made if need be. Raises StoreUnavailable."""
+        queue = cls(url, at_once=at_once, lease=lease, observer=observer)
+        with _told():
+            await queue._connect()
+        return queue
+
+    async def _connect(self) -> None:
+        import asyncpg  # noqa: PLC0415
+        from pgqueuer import PgQueuer  # noqa: PLC0415
+
+        if self._pool is not None:
+            self._pool.terminate()
+        self._pool = await asyncpg.create_pool(
+            self._address.render_as_string(hide_password=False), min_size=1, max_size=8
+        )
+        self._engine = PgQueuer.from_asyncpg_pool(self._pool)
+        async with self._pool.acquire() as connection:
+            # One of several that start at once makes the tables.
+            await connection.execute(f"SELECT pg_advisory_lock({_LOCK})")
+            try:
+                queries: Any = self._engine.qm.queries
+                if not await queries.has_table(queries.qbe.settings.queue_table):
+                    await queries.install()
+            finally:
+                await connection.execute(f"SELECT pg_advisory_unlock({_LOCK})")
+
+    async def enqueue(self, incident: IncidentId, *, cluster: str, priority: int) -> bool:
+        """As of every queue; raises StoreUnavailable without a connection."""
+        with _told():
+            return await super().enqueue(incident, cluster=cluster, priority=priority)
+
+    async def run(self, handler: Handler) -> None:
+        """Give out incidents until `stop`, also when the connection was lost meanwhile."""
+        pause = 0.5
+        while not self._stopping:
+            try:
+                await super().run(handler)
+            except _lost() as error:
+                self._observer.record("error", error_type="store", error=error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 15.0)
+                with suppress(*_lost()):
+                    await self._connect()
+                    pause = 0.5
+        await self._pool.close()
+
+    async def stop(self) -> None:
+        """Give out nothing more."""
+        self._stopping = True
+        await super().stop()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except _lost() as error:
+        raise StoreUnavailable(
+            f"cannot reach the queue: {type(error).__name__}", hint="Try: kubecase db check"
+        ) from error
+
+
+def _lost() -> tuple[type[BaseException], ...]:
+    """What a lost connection raises."""
+    import asyncpg  # noqa: PLC0415
+
+    return (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 def _id(job: int) -> Any:

@@ -275,12 +275,14 @@ class Store:
         """Every investigation that has a workspace, by its path: how, and when, it ended."""
         return await self._database.read(reading.by_workspace)
 
-    async def take_over(self, orphan: Attempt) -> Attempt | None:
+    async def take_over(self, orphan: Attempt, *, lease_is_over: bool = False) -> Attempt | None:
         """Own `orphan`, whose owner is proved dead, from now on; None if another was faster.
 
+        With `lease_is_over` that is taken for a proof where there can be none, as for another host.
         Raises ValueError for an attempt whose owner may be alive: that one is not to be touched.
         """
-        if owner_is_alive(orphan.owner) is not False:
+        alive = owner_is_alive(orphan.owner)
+        if alive or (alive is None and not lease_is_over):
             raise ValueError(f"the owner of {orphan.investigation.key} may be alive")
         row = await self._database.write(
             lambda connection: writing.take_over(connection, orphan, self._owner)

@@ -1,5 +1,6 @@
 """Options that many commands share, and how they become settings."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,18 +26,27 @@ class Shared:
     log_level: Annotated[str | None, Parameter(group=SHARED)] = None
     "debug, info, warn or error: what goes into the log file in the data directory."
 
+    def service_settings(self) -> Loaded:
+        """Those of the service: run by root, its directories lie in /var/lib/kubecase unless told
+        otherwise. Raises SettingsInvalid with every finding.
+        """
+        return self._loaded({}, service=os.geteuid() == 0)
+
     def settings(self, **flags: object) -> Loaded:
         """The settings that are in force, flags of the command included.
 
         `flags` are by dotted key with `__` for the dot; those that are None were not given.
         Raises SettingsInvalid with every finding.
         """
+        return self._loaded(flags, service=False)
+
+    def _loaded(self, flags: dict[str, object], *, service: bool) -> Loaded:
         flags |= {
             "store__data_dir": self.data_dir,
             "agent_runtime__log_level": self.log_level,
         }
         given = {key.replace("__", "."): value for key, value in flags.items() if value is not None}
-        return load(given, current_environment(), self.config, Path.cwd())
+        return load(given, current_environment(), self.config, Path.cwd(), service)
 
 
 DEFAULT = Shared()

@@ -1,0 +1,127 @@
+"""The sources of the service: made from the settings, and anew where those change."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from anyio.abc import TaskStatus
+
+from kubecase.app.settings import Settings
+from kubecase.app.settings.values import SourceOptions
+from kubecase.core.errors import KubecaseError
+from kubecase.core.model import Fault
+from kubecase.core.ports import Observer, Source
+from kubecase.service.intake import Draining, Intake, QueueFull
+
+STORE_PAUSE = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One source that the settings ask for. `options` are what it is made of: where they change,
+    it is made anew.
+    """
+
+    name: str
+    cluster: str
+    options: Any
+    make: Callable[[], Source] = field(compare=False)
+
+
+@dataclass(kw_only=True)
+class Sources:
+    """Runs what is wanted, and takes in what comes. None of them can end another."""
+
+    intake: Intake
+    observer: Observer
+    _running: dict[str, tuple[Wanted, anyio.CancelScope]] = field(default_factory=dict)
+    _group: anyio.abc.TaskGroup | None = None
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Keep room for sources until cancelled."""
+        async with anyio.create_task_group() as self._group:
+            task_status.started()
+            await anyio.sleep_forever()
+
+    def follow(self, settings: Settings) -> None:
+        """Begin what is wanted by now, and end what is not."""
+        wanted = {each.name: each for each in wanted_sources(settings, self.observer)}
+        for name, (known, scope) in list(self._running.items()):
+            if wanted.get(name) != known:
+                scope.cancel()
+                del self._running[name]
+        for name, each in wanted.items():
+            if name not in self._running and self._group is not None:
+                scope = anyio.CancelScope()
+                self._running[name] = (each, scope)
+                self._group.start_soon(self._keep, each, scope)
+
+    def stop(self) -> None:
+        """End all of them: nothing more is taken in."""
+        for _, scope in self._running.values():
+            scope.cancel()
+        self._running.clear()
+
+    async def _keep(self, wanted: Wanted, scope: anyio.CancelScope) -> None:
+        with scope:
+            try:
+                source = wanted.make()
+                async for fault in source.faults():
+                    if not await self._take(fault):
+                        return
+            except KubecaseError as error:
+                self.observer.record(
+                    "source_state", cluster=wanted.cluster, source=wanted.name, state="failed",
+                    error=str(error),
+                )  # fmt: skip
+
+    async def _take(self, fault: Fault) -> bool:
+        """Take `fault` in, however long that takes; False when nothing more is taken."""
+        while True:
+            try:
+                await self.intake.accept([fault])
+            except Draining:
+                return False
+            except QueueFull as error:
+                # The source holds it for us: nothing is lost, and the cluster is asked no more
+                # meanwhile.
+                await anyio.sleep(error.retry_after)
+            except KubecaseError as error:
+                self.observer.record(
+                    "error", cluster=fault.cluster, error_type="store", error=error
+                )
+                await anyio.sleep(STORE_PAUSE)
+            else:
+                return True
+
+
+def wanted_sources(settings: Settings, observer: Observer) -> list[Wanted]:
+    """What the settings ask for: the watched clusters, and the entries of `sources`."""
+    found = []
+    for name, cluster in settings.clusters.items():
+        if cluster.watch and (cluster.kubeconfig or cluster.in_cluster):
+            found.append(_cluster(settings, name, observer))
+    for name, each in settings.sources.items():
+        found.append(_named(settings, name, each, observer))
+    return found
+
+
+def _cluster(settings: Settings, name: str, observer: Observer) -> Wanted:
+    def make() -> Source:
+        from kubecase.app.source_parts import kubernetes_source
+
+        return kubernetes_source(settings, name, observer)
+
+    own = settings.clusters[name]
+    options = (own.kubeconfig, own.context, own.in_cluster, own.namespaces)
+    return Wanted(name=f"kubernetes:{name}", cluster=name, options=options, make=make)
+
+
+def _named(settings: Settings, name: str, options: SourceOptions, observer: Observer) -> Wanted:
+    def make() -> Source:
+        from kubecase.app.source_parts import named_source
+
+        return named_source(name, options, observer)
+
+    return Wanted(name=name, cluster=options.cluster or "default", options=options, make=make)
