@@ -40,6 +40,9 @@ COMMANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("rbac", "access:rbac", "manifests of a ServiceAccount that only reads"),
         ("kubeconfig", "access:kubeconfig", "a read-only kubeconfig from that ServiceAccount"),
     ),
+    "Containers": (
+        ("container", "container:app", "run an agent in a container, in a workspace of yours"),
+    ),
     "House keeping": (
         ("config", "config:app", "settings: show, schema, example"),
         ("db", "db:app", "the database: check, upgrade, backup"),

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 USUAL_USER = "kubecase-agent"
 """The user that root uses for agents by itself, if there is one of this name."""
 
+OF_AGENT = "{agent}"
+"""In the name of an image: the agent that it is for."""
+
 AS_ROOT = (
     "running as root: agents run as root too, without its capabilities; set "
     f"agent_runtime.agent_user, or create a user {USUAL_USER}"
@@ -46,11 +49,14 @@ class Containment:
         return self.network == "none" and self.runtime.name in ("bwrap", "container")
 
 
-def contain(settings: Settings, *, trying: bool = True, served: bool = False) -> Containment:
+def contain(
+    settings: Settings, *, trying: bool = True, served: bool = False, agent: str | None = None
+) -> Containment:
     """The containment that the settings ask for. Raises RuntimeUnavailable where it cannot be had.
 
     Tries the mechanisms on this host, which takes some ten milliseconds; not so without `trying`,
-    for those who start no agent. `served` is for an agent that is served all it has to reach.
+    for those who start no agent. `served` is for an agent that is served all it has to reach;
+    `agent` is its name, by which its image is chosen.
     """
     from kubecase.runtime.registry import RuntimeOptions
 
@@ -61,7 +67,7 @@ def contain(settings: Settings, *, trying: bool = True, served: bool = False) ->
     close_to_same_user()
     options = layer_options(settings)
     made = RuntimeOptions(
-        layer=options, container=container_options(settings), policy=policy(settings)[0]
+        layer=options, container=container_options(settings, agent), policy=policy(settings)[0]
     )
     runtime, network, warnings = _strongest(settings, made, served=served)
     if options.user is not None:
@@ -86,8 +92,11 @@ def layer_options(settings: Settings) -> "LayerOptions":
     )
 
 
-def container_options(settings: Settings) -> "ContainerOptions":
-    """How containers are made. Raises RuntimeUnavailable for a mount that is refused."""
+def container_options(settings: Settings, agent: str | None = None) -> "ContainerOptions":
+    """How containers of `agent` are made, by default of the chosen one.
+
+    Raises RuntimeUnavailable for a mount that is refused.
+    """
     from kubecase.runtime.container import ContainerOptions
     from kubecase.runtime.mounts import Mount
 
@@ -104,7 +113,7 @@ def container_options(settings: Settings) -> "ContainerOptions":
     longest = runtime.max_duration_seconds + runtime.graceful_shutdown_seconds
     return ContainerOptions(
         engine=section.engine,
-        image=section.image,
+        image=section.image and section.image.replace(OF_AGENT, agent or runtime.agent),
         memory_bytes=section.memory,
         cpus=section.cpus,
         processes=section.processes,

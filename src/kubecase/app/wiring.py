@@ -67,7 +67,7 @@ def choose_agent(settings: Settings) -> Choice:
     if settings.agent_runtime.agent_command:
         return Choice(name=COMMAND, agent=_named(COMMAND, settings), why="agent_command is set")
     for name, key in KEYS.items():
-        program = shutil.which(name, path=settings.host.search_path)
+        program = _found(name, settings)
         if program and key in settings.model_keys:
             agent = _named(name, settings)
             # One that lacks a setting, such as its model, is passed over: nobody asked for it.
@@ -105,7 +105,7 @@ def agent_settings(name: str, settings: Settings) -> "AgentSettings":
 
     own = settings.agent_options(name)
     command = own.command or _command_of(name, settings)
-    argv = _resolved(name, command, settings.host.search_path)
+    argv = _resolved(name, command, settings)
     key = KEYS.get(name)
     return AgentSettings(
         program=argv[0] if argv else None,
@@ -128,14 +128,21 @@ def _command_of(name: str, settings: Settings) -> tuple[str, ...]:
     return (settings.agent_runtime.agent_command or ()) if is_chosen else ()
 
 
-def _resolved(name: str, command: Sequence[str], search_path: str) -> tuple[str, ...]:
+def _found(program: str, settings: Settings) -> str | None:
+    """Where `program` is on this host; with containers a mere name is one in their image."""
+    if settings.agent_runtime.isolation == "container" and "/" not in program:
+        return program
+    return shutil.which(program, path=settings.host.search_path)
+
+
+def _resolved(name: str, command: Sequence[str], settings: Settings) -> tuple[str, ...]:
     """`command` with its program as an absolute path, since an agent's working directory is its
-    workspace; raises AgentUnavailable when there is no such program.
+    workspace; one of an image keeps its name. Raises AgentUnavailable when there is no such one.
     """
     if not command and name not in PROGRAMS:
         return ()
     program, *rest = command or (PROGRAMS[name],)
-    found = shutil.which(program, path=search_path)
+    found = _found(program, settings)
     if found is None:
         exists = Path(program).exists()
         raise AgentUnavailable(
@@ -144,7 +151,7 @@ def _resolved(name: str, command: Sequence[str], search_path: str) -> tuple[str,
             hint="Install it, or set agent_runtime.agent_command (AGENT_RUNTIME_COMMAND) to the "
             "program's name on PATH or to its path. `kubecase doctor` shows what was found.",
         )
-    return (str(Path(found).absolute()), *rest)
+    return (str(Path(found).absolute()) if "/" in found else found, *rest)
 
 
 def cluster_collector(
@@ -250,7 +257,7 @@ def investigator(
     runtime = settings.agent_runtime
     served = is_served(choice, settings)
     asks = choice.agent is not None
-    contained = contained or contain(settings, trying=asks, served=served)
+    contained = contained or contain(settings, trying=asks, served=served, agent=choice.name)
     server = run_server(choice, settings, contained, reached, again=again)
     return Investigator(
         agent=choice.agent,

@@ -217,7 +217,8 @@ class ContainerLayer:
             yield from ("--env", f"{variable}={value}" if variable in PLAIN else variable)
 
     def _read_only(self, command: Command, run_dir: Path) -> tuple[Path, ...]:
-        paths = {*reachable_paths(command)}
+        # A mere name is a program of the image.
+        paths = {*reachable_paths(command, names=False)}
         paths |= {path for path in self.options.read_only_paths if path.exists()}
         if command.private_files:
             paths.add(run_dir / PRIVATE)

@@ -16,14 +16,17 @@ _SHEBANG_BYTES = 256
 _LONGEST_CHAIN = 8
 
 
-def reachable_paths(command: Command) -> tuple[Path, ...]:
-    """What has to be readable for `command` to run, in an order that does not matter.
+def reachable_paths(command: Command, *, names: bool = True) -> tuple[Path, ...]:
+    """What has to be readable for `command` to run, in an order that does not matter. Without
+    `names` a program that is a mere name is somewhere else, and not looked for.
 
     Paths as they are spelled and as they really are; those within the system's directories are left
     out, and so is what does not exist.
     """
     found: dict[Path, None] = {}
-    program = shutil.which(command.argv[0], path=command.environment.get("PATH"))
+    program = None
+    if names or "/" in command.argv[0]:
+        program = shutil.which(command.argv[0], path=command.environment.get("PATH"))
     asked = [Path(program).absolute()] if program else []
     for path in (*command.read_only_paths, *asked):
         for each in _with_companions(path, command.environment.get("PATH"), _LONGEST_CHAIN):

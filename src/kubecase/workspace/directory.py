@@ -128,6 +128,17 @@ class Workspace:
             finally:
                 os.close(handle)
 
+    @classmethod
+    def adopt(cls, path: Path) -> "Workspace":
+        """The existing directory `path`, which somebody else has made, as a workspace.
+
+        Raises OutsideWorkspace if a component of `path` is a link, WorkspaceError if it is no
+        directory.
+        """
+        path = checked_root(path)
+        with told(f"use {shown(str(path))} as a workspace"), root_directory(path) as handle:
+            return cls(root=path, identity=identity(os.fstat(handle)))
+
     @contextmanager
     def opened(self) -> Iterator[int]:
         """A descriptor of the directory itself. Raises WorkspaceError if it was exchanged."""
@@ -179,10 +190,10 @@ class Workspace:
         with creating, self.opened() as top, below(top, parts, create=True):
             return self.root.joinpath(*parts)
 
-    def create_log(self) -> int:
-        """A descriptor for appending to `output/agent.log`, which must not exist yet; mode 0600."""
-        *parents, name = LOG.split("/")
-        creating = told(f"create {LOG} in workspace {self.root}")
+    def create_log(self, relative: str = LOG) -> int:
+        """A descriptor for appending to `relative`, which must not exist yet; mode 0600."""
+        *parents, name = parts_of(relative)
+        creating = told(f"create {shown(relative)} in workspace {self.root}")
         with creating, self.opened() as top, below(top, parents) as directory:
             handle = os.open(name, CREATING | os.O_APPEND, FILE_MODE, dir_fd=directory)
             os.fchmod(handle, FILE_MODE)

@@ -37,6 +37,8 @@ def check_agent_command(settings: Settings, search_path: str) -> tuple[Finding, 
     program = argv[0] if argv is not None else PROGRAMS.get(runtime.agent)
     if program is None or shutil.which(program, path=search_path) is not None:
         return ()
+    if runtime.isolation == "container" and "/" not in program:
+        return ()  # it is looked for in the image
     name = ascii(program)
     if "/" not in program:
         return (_command_finding(f"{name} is not on PATH"),)

@@ -28,9 +28,9 @@ class ContainerSection(Section):
     )
     image: Annotated[Text, AfterValidator(image_name)] | None = option(
         None,
-        "Image that holds the agent's program. It must be there already: nothing is pulled at run "
-        "time.",
-        example="localhost/kubecase-agents:1",
+        "Image that holds the agent's program, which is found there by its name; `{agent}` stands "
+        "for the name of the agent. It must be there already: nothing is pulled at run time.",
+        example="localhost/kubecase-{agent}:1",
     )
     memory: Size = option("1GiB", "Memory of the whole container.")
     cpus: Annotated[Decimal, AfterValidator(cpu_count)] = option(1, "Processors it may use.")

@@ -24,7 +24,7 @@ LOGIN_VARIABLES = (
 """What makes a CLI use another log-in than a key."""
 
 ENGINE_VARIABLES = (
-    "HOME", "XDG_RUNTIME_DIR", "CONTAINERS_CONF",
+    "HOME", "XDG_RUNTIME_DIR", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF",
     "CONTAINER_HOST", "DOCKER_HOST", "DOCKER_CONFIG",
 )  # fmt: skip
 """What leads the client of a container engine to its engine."""
