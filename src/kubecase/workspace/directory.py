@@ -42,6 +42,7 @@ _HINTS: Mapping[int, str] = {
     errno.EROFS: "Name a workspace_root on a file system that can be written.",
     errno.EEXIST: "Every attempt has a directory of its own: retry the incident instead.",
     errno.ENOTDIR: "Name a workspace_root that is a directory.",
+    errno.ENOENT: "Create it first.",
 }
 
 

@@ -9,26 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from kubecase.app.boundary import AGENT_FAILED, INTERRUPTED, SUCCESS, printable
-from kubecase.app.commands.container_options import USUAL, Limits
+from kubecase.app.commands.container_options import NOBODY, USUAL, Limits, Whom
 from kubecase.app.commands.options import DEFAULT, Json, Shared
 from kubecase.core.model import Status
 
 if TYPE_CHECKING:
     from kubecase.app import container_run
+    from kubecase.app.container_order import ContainerOrder
 
 app = App(name="container", help="Run an agent in a container, in a workspace of yours.")
 
 
 @app.command
 def run(
-    *words: Annotated[str, Parameter(allow_leading_hyphen=False)],
+    *words: str,
     workspace: Annotated[Path, Parameter(alias="-w")],
-    agent: str | None = None,
-    model: str | None = None,
-    kubeconfig: Path | None = None,
-    cluster: str | None = None,
-    allow_write_capable: Annotated[bool, Parameter(negative="")] = False,
-    timeout: str | None = None,
+    whom: Whom = NOBODY,
     limits: Limits = USUAL,
     debug: Annotated[bool, Parameter(negative="")] = False,
     print_: Annotated[bool, Parameter(name="--print", negative="")] = False,
@@ -37,17 +33,14 @@ def run(
 ) -> int:
     """Run one agent in a hardened container, with its workspace and nothing else of this machine.
 
-    Its root is read-only, it has no capabilities, and its network holds only what kubecase serves
-    it: its model, without the real key, the cluster, read-only, and tools. Skills lie where CLIs
-    look for them, the log in output/ of the workspace, by its time. As root the workspace is handed
-    over to the user that agents run as. Nothing is pulled: `make image-build` makes the images.
+    Its network holds only what kubecase serves it: its model, without the real key, the cluster,
+    read-only, and tools. The log lies in output/ of the workspace, which as root is handed over to
+    the user that agents run as. Nothing is pulled: `make image-build` makes the images.
 
     Like this:
 
         kubecase container run -w /srv/case --agent claude -- Why does the pod api-0 restart?
         kubecase container run -w /srv/case --agent codex --kubeconfig ~/.kube/config --print
-        kubecase container run -w /srv/case --agent command -- ls -l context
-        kubecase container run -w /srv/case --agent claude --debug
 
     Exit code: 0 the agent finished, 1 it did not, 2 something you can put right, 130 interrupted.
 
@@ -57,20 +50,7 @@ def run(
         The prompt, behind `--`; else PROMPT.md of the workspace. For the agent `command`, and with
         --debug, the program and its arguments.
     workspace
-        Directory for the agent to work in. Refused are git checkouts, home directories, the root,
-        what holds one of these, and ways that lead through links.
-    agent
-        claude, codex, gemini, opencode, goose or command; else agent_runtime.agent.
-    model
-        Model to ask; else that of agents.NAME.model, else what the CLI takes by itself.
-    kubeconfig
-        Kubeconfig of the cluster that it is served, read-only; its credential stays outside.
-    cluster
-        Name of a configured cluster to be served instead.
-    allow_write_capable
-        Accept a credential that can write; the gateway lets the agent only read with it.
-    timeout
-        Time limit of the agent, such as 90s or 10m.
+        Directory for the agent to work in; no git checkout, home directory, root or link.
     debug
         A shell on this terminal in such a container instead of the agent, without key and network.
     print_
@@ -78,32 +58,30 @@ def run(
     json
         Print the result as JSON; with --print the arguments as a list.
     """
+    from kubecase.app.container_order import order_from, with_defaults
+
+    asked = {**limits.settings(), **whom.settings(() if debug else words)}
+    settings = with_defaults(shared.settings(**asked).settings)
+    order = order_from(settings, workspace, words, whom.cluster)
+    return _printed(order, json=json) if print_ else _done(order, words if debug else None, json)
+
+
+def _printed(order: "ContainerOrder", *, json: bool) -> int:
+    from kubecase.app.container_command import argv_of
+
+    argv = argv_of(order)
+    print(jsonlib.dumps(list(argv)) if json else shlex.join(argv))
+    return SUCCESS
+
+
+def _done(order: "ContainerOrder", debugged: tuple[str, ...] | None, json: bool) -> int:
     import anyio
 
     from kubecase.app import container_run
-    from kubecase.app.container_command import argv_of
-    from kubecase.app.container_order import order_from, with_defaults
 
-    is_command = agent == "command" and not debug
-    loaded = shared.settings(
-        **limits.settings(),
-        **({} if agent is None or model is None else {f"agents__{agent}__model": model}),
-        agent_runtime__agent=agent,
-        agent_runtime__agent_command=list(words) if is_command and words else None,
-        agent_runtime__isolation="container",
-        agent_runtime__max_duration_minutes=timeout,
-        agent_runtime__kubeconfig_path=kubeconfig,
-        agent_runtime__allow_write_capable_credential=allow_write_capable or None,
-    )
-    order = order_from(with_defaults(loaded.settings), workspace, words, cluster)
-    if print_:
-        argv = argv_of(order)
-        print(jsonlib.dumps(list(argv)) if json else shlex.join(argv))
-        return SUCCESS
-    if debug:
-        return container_run.debug(order, words)
-    ran = anyio.run(container_run.run, order, _tell)
-    return _concluded(ran, json=json)
+    if debugged is not None:
+        return container_run.debug(order, debugged)
+    return _concluded(anyio.run(container_run.run, order, _tell), json=json)
 
 
 def _concluded(ran: "container_run.Ran", *, json: bool) -> int:

@@ -1,11 +1,51 @@
-"""The options of `kubecase container run` that say how its container is made."""
+"""The options of `kubecase container run`: who is asked, and how the container is made."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group, Parameter
 
 CONTAINER = Group("Container", sort_key=50)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Whom:
+    """Which agent is asked, and which cluster it is served."""
+
+    agent: str | None = None
+    "claude, codex, gemini, opencode, goose or command; else agent_runtime.agent."
+
+    model: str | None = None
+    "Model to ask; else that of agents.NAME.model, else what the CLI takes by itself."
+
+    kubeconfig: Path | None = None
+    "Kubeconfig of the cluster that it is served, read-only; its credential stays outside."
+
+    cluster: str | None = None
+    "Name of a configured cluster to be served instead."
+
+    allow_write_capable: Annotated[bool, Parameter(negative="")] = False
+    "Accept a credential that can write; the gateway lets the agent only read with it."
+
+    timeout: str | None = None
+    "Time limit of the agent, such as 90s or 10m."
+
+    def settings(self, words: tuple[str, ...]) -> dict[str, object]:
+        """The settings that these stand for; for the agent `command` its `words` are one too."""
+        found: dict[str, object] = {
+            "agent_runtime__agent": self.agent,
+            "agent_runtime__isolation": "container",
+            "agent_runtime__max_duration_minutes": self.timeout,
+            "agent_runtime__kubeconfig_path": self.kubeconfig,
+            "agent_runtime__allow_write_capable_credential": self.allow_write_capable or None,
+        }
+        if self.agent == "command" and words:
+            found["agent_runtime__agent_command"] = list(words)
+        if self.agent is not None and self.model is not None:
+            found[f"agents__{self.agent}__model"] = self.model
+        return found
 
 
 @Parameter(name="*", group=CONTAINER)
@@ -60,3 +100,4 @@ class Limits:
 
 
 USUAL = Limits()
+NOBODY = Whom()
