@@ -29,7 +29,7 @@ def prepare(order: ContainerOrder) -> None:
     workspace = order.workspace
     for directory in ("context", "output/artifacts", order.home):
         workspace.make_directory(directory)
-    choice = wiring.skills_of(order.settings)
+    choice = wiring.skill_choice(order.settings)
     for skill in load_skills(choice):
         for top in (".claude/skills", f"{order.home}/.claude/skills"):
             prefix = f"{top}/{skill.about.name}/"
