@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from fakes.tool_models import ToolModel
 from kubecase.gateways import audit
+from kubecase.gateways.scripted_model import ScriptedModel
 
 from .conftest import Home
 
@@ -52,9 +52,10 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
-def settings(model: ToolModel, program: Path) -> dict[str, str]:
+def settings(model: ScriptedModel, program: Path) -> dict[str, str]:
     return {
         "AGENT_RUNTIME_AGENT": "goose",
+        "AGENT_RUNTIME_SELF_TEST": "off",
         "AGENT_RUNTIME_COMMAND": str(program),
         "AGENT_RUNTIME_ISOLATION": "process",
         "AGENT_RUNTIME_WHEN_SUPERVISOR_DIES": "survive",
@@ -100,7 +101,7 @@ def reached(home: Home, name: str) -> Path | None:
 
 def test_another_tool_ends_the_run_at_once(home: Home, program: Path) -> None:
     """The request with a shell among its tools never reaches the model, and the run is over."""
-    with ToolModel(["Fine."]) as model:
+    with ScriptedModel(["Fine."]) as model:
         process = home.start(
             "investigate", str(home.fault()), "--agent", "goose", "--json",
             env=settings(model, program),
@@ -117,7 +118,7 @@ def test_another_tool_ends_the_run_at_once(home: Home, program: Path) -> None:
 
 def test_who_takes_over_knows_what_was_given(home: Home, program: Path) -> None:
     """A kubecase that goes on with the run of a killed one lets no other tool pass either."""
-    with ToolModel(["Fine."]) as model:
+    with ScriptedModel(["Fine."]) as model:
         env = settings(model, program)
         process = home.start("investigate", str(home.fault()), "--agent", "goose", env=env)
         workspace = until(lambda: reached(home, "first")).parent

@@ -37,6 +37,8 @@ TABLE = {  # the settings table of docs/requirements.md
     "gc_interval": "AGENT_RUNTIME_GC_INTERVAL",
     "retries": "AGENT_RUNTIME_RETRIES",
     "retry_delay": "AGENT_RUNTIME_RETRY_DELAY",
+    "model_failures": "AGENT_RUNTIME_MODEL_FAILURES",
+    "self_test": "AGENT_RUNTIME_SELF_TEST",
     "fallback": "AGENT_RUNTIME_FALLBACK",
     "agents": "AGENT_RUNTIME_AGENTS",
     "agents_order": "AGENT_RUNTIME_AGENTS_ORDER",

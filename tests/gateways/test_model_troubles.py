@@ -295,3 +295,49 @@ async def test_a_taken_over_run_goes_on_counting(tmp_path: Path) -> None:
             assert (await ran.ask())[0] == 200
 
     assert (ran.record.turns, ran.record.tokens.input) == (4, 1100)
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble", "reason"),
+    [
+        (429, Trouble.QUOTA, Reason.QUOTA),
+        (500, Trouble.TRANSIENT, Reason.EXIT_CODE),
+        (401, Trouble.AUTH, Reason.AUTH),
+    ],
+)
+async def test_a_server_that_keeps_failing_ends_the_run(
+    status: int, trouble: Trouble, reason: Reason, tmp_path: Path
+) -> None:
+    """After so many failed calls in a row the run is ended with the reason of the last of them,
+    and the server is not asked any more, however often the CLI tries (req 21.7).
+    """
+    limits = GatewayLimits(failures=2)
+    with FakeUpstream([Fail(status)]) as upstream:
+        async with rig(tmp_path, upstream.url, limits=limits) as ran:
+            for _ in range(2):
+                await ran.ask()
+            asked = len(upstream.asked)
+            assert (await ran.ask())[0] >= 400
+            assert len(upstream.asked) == asked
+
+    assert [t.ends_run for t in ran.told if t.ends_run] == [True]
+    assert ran.record.gave_up_for is trouble
+    verdict = corrected(Verdict(report=None), ran.record)
+    assert (verdict.reason, verdict.transient) == (reason, trouble is not Trouble.AUTH)
+    assert "2 times in a row" in str(verdict.failure)
+
+
+async def test_failures_with_an_answer_between_them_end_nothing(tmp_path: Path) -> None:
+    """Only what fails without a break counts; and 0 leaves it all to the CLI."""
+    script = [*[Fail(500)] * PATIENCE.tries, OK] * 3
+    with FakeUpstream(script) as upstream:
+        async with rig(tmp_path, upstream.url, limits=GatewayLimits(failures=2)) as ran:
+            answers = [(await ran.ask(text=f"{n}"))[0] for n in range(6)]
+    with FakeUpstream([Fail(500)]) as upstream:
+        async with rig(tmp_path, upstream.url, limits=GatewayLimits(failures=0)) as never:
+            for n in range(5):
+                await never.ask(text=f"{n}")
+
+    assert answers == [500, 200] * 3
+    assert ran.record.gave_up is None
+    assert not any(t.ends_run for t in (*ran.told, *never.told))

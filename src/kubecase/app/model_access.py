@@ -100,6 +100,7 @@ def unserved(choice: "Choice", settings: Settings) -> tuple[str, ...]:
 
 def model_part(choice: "Choice", settings: Settings) -> "ModelPart":
     """What serves this agent its model. Raises KubecaseError for an upstream that is not there."""
+    from kubecase.gateways.model import GatewayLimits
     from kubecase.gateways.serving_parts import ModelPart
 
     name = settings.agent_options(choice.name).upstream
@@ -118,6 +119,7 @@ def model_part(choice: "Choice", settings: Settings) -> "ModelPart":
         ),
         prices=prices_from(options),
         accounts=lambda run, cluster: _accounts(settings, run, cluster),
+        limits=GatewayLimits(failures=settings.agent_runtime.model_failures),
     )
 
 

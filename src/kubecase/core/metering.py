@@ -64,7 +64,9 @@ class GatewayRecord:
     `known_cost_usd` is the part that is known. `estimated` says that some answer brought no count
     of its own and was estimated from its size. `last_trouble` is that of the last call, `None`
     after a good one; `used_up` says which budget ended the run, `strange` which tool that its CLI
-    was not given. `models` are those that were asked for.
+    was not given. `models` are those that were asked for. `failed` are the calls in a row that
+    the server has failed up to now; `gave_up` says that they ended the run, and `gave_up_for`
+    of which kind the last of them was.
     """
 
     turns: int = 0
@@ -78,6 +80,9 @@ class GatewayRecord:
     used_up: str | None = None
     strange: str | None = None
     models: tuple[str, ...] = ()
+    failed: int = 0
+    gave_up: str | None = None
+    gave_up_for: Trouble | None = None
 
     @property
     def cost_usd(self) -> float | None:
@@ -112,13 +117,17 @@ def corrected(verdict: Verdict, record: GatewayRecord) -> Verdict:
         return replace(verdict, reason=Reason.START_ERROR, failure=record.strange, transient=False)
     if record.used_up is not None:
         return replace(verdict, reason=Reason.BUDGET, failure=record.used_up, transient=False)
-    if record.last_trouble in _REASONS:
+    trouble = record.gave_up_for or record.last_trouble
+    if trouble in _REASONS:
         return replace(
             verdict,
-            reason=_REASONS[record.last_trouble],
-            failure=record.last_says or verdict.failure,
-            transient=record.last_trouble is Trouble.QUOTA,
+            reason=_REASONS[trouble],
+            failure=record.gave_up or record.last_says or verdict.failure,
+            transient=trouble is Trouble.QUOTA,
         )
+    if record.gave_up is not None:
+        # As of a CLI that gives up by itself.
+        return replace(verdict, reason=Reason.EXIT_CODE, failure=record.gave_up, transient=True)
     if record.last_trouble is Trouble.TRANSIENT and verdict.reason is not None:
         return replace(verdict, transient=True)
     return verdict

@@ -67,12 +67,17 @@ class DummyKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayLimits:
-    """Sizes in bytes; `identical` requests may come this often; `refusals` are put on record."""
+    """Sizes in bytes; `identical` requests may come this often; `refusals` are put on record.
+
+    After `failures` model calls in a row that the server has failed, each of them tried several
+    times here, the run is ended: some CLIs would go on for minutes, or for ever. 0 for never.
+    """
 
     request_bytes: int = 32 * 1024 * 1024
     answer_bytes: int = 64 * 1024 * 1024
     identical: int = 12
     refusals: int = 1000
+    failures: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,9 @@ class Told:
     trouble: Trouble
     says: str
     ends_run: bool
+
+
+_OF_THE_SERVER = frozenset({Trouble.AUTH, Trouble.QUOTA, Trouble.TRANSIENT})
 
 
 def _with_model(models: tuple[str, ...], call: Call) -> tuple[str, ...]:
@@ -209,6 +217,8 @@ class ModelGateway:
             raise Refused(self._dialect.refusal, self.record.used_up, Trouble.BUDGET)
         if self.record.strange is not None:
             raise Refused(self._dialect.refusal, self.record.strange, Trouble.TOOLS)
+        if self.record.gave_up is not None:
+            raise Refused(self._dialect.refusal, self.record.gave_up)
 
     def _only_given(self, asked: Asked) -> None:
         """Raise Refused for a tool that the CLI was not given, and for a way out by the vendor."""
@@ -331,6 +341,9 @@ class ModelGateway:
             unknown = (*unknown, used.model)
         counts = call.is_answer and not call.refused
         budget = call.trouble is Trouble.BUDGET and before.used_up is None
+        failed = before.failed + 1 if call.trouble in _OF_THE_SERVER else 0
+        failed = failed if counts else before.failed
+        gives_up = before.gave_up is None and 0 < self._limits.failures <= failed
         self.record = replace(
             before,
             turns=before.turns + (call.answered and call.is_answer),
@@ -344,6 +357,9 @@ class ModelGateway:
             used_up=call.says if budget else before.used_up,
             strange=before.strange or (call.says if call.trouble is Trouble.TOOLS else None),
             models=_with_model(before.models, call),
+            failed=failed,
+            gave_up_for=call.trouble if gives_up else before.gave_up_for,
+            gave_up=f"{call.says}, {failed} times in a row" if gives_up else before.gave_up,
         )
 
     def _write(self, request: web.BaseRequest, call: Call, used: Used) -> None:
@@ -367,6 +383,8 @@ class ModelGateway:
             self._say(Told(trouble=Trouble.BUDGET, says=self.record.used_up, ends_run=True))
         elif call.trouble is Trouble.TOOLS and self.record.strange is not None:
             self._say(Told(trouble=Trouble.TOOLS, says=self.record.strange, ends_run=True))
+        elif call.trouble is not None and self.record.gave_up and not call.refused:
+            self._say(Told(trouble=call.trouble, says=self.record.gave_up, ends_run=True))
         elif call.trouble in {Trouble.AUTH, Trouble.QUOTA} and not call.refused:
             self._say(Told(trouble=call.trouble, says=call.says or "", ends_run=False))
 

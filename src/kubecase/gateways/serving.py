@@ -356,8 +356,8 @@ def _record_from(value: Any) -> GatewayRecord:
         given["tokens"] = Tokens(**given.get("tokens", {}))
         for name in ("unknown_models", "models"):
             given[name] = tuple(given.get(name, ()))
-        trouble = given.get("last_trouble")
-        given["last_trouble"] = Trouble(trouble) if trouble else None
+        for name in ("last_trouble", "gave_up_for"):
+            given[name] = Trouble(given[name]) if given.get(name) else None
         return GatewayRecord(**given)
     except (TypeError, ValueError, AttributeError):
         return GatewayRecord()

@@ -21,7 +21,7 @@ from kubecase.gateways.cluster_call import ClusterLimits, ClusterRecord
 from kubecase.gateways.cluster_upstream import ClusterPatience, ClusterUpstream
 from kubecase.gateways.kubeconfig import GatewayKubeconfig
 from kubecase.gateways.kubectl import Kubectl
-from kubecase.gateways.model import ModelGateway, Told
+from kubecase.gateways.model import GatewayLimits, ModelGateway, Told
 from kubecase.gateways.policy import Resources
 from kubecase.gateways.prices import Prices
 from kubecase.gateways.tools import CaseFiles, Toolbox
@@ -40,6 +40,7 @@ class ModelPart:
     upstream: Upstream
     prices: Prices
     accounts: Callable[[str, str], Sequence[Account]]
+    limits: GatewayLimits = field(default_factory=GatewayLimits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +125,7 @@ class Serving:
             accounts=part.accounts(self.run, self.cluster),
             prices=part.prices,
             audit=self.audit,
+            limits=part.limits,
             record=self.access.record,
             tell=self.access.hear,
             counted=self.access.count,

@@ -32,6 +32,7 @@ from kubecase.app.settings.values import (
     IsolationLayer,
     LogLevel,
     Network,
+    SelfTest,
     WhenSupervisorDies,
 )
 
@@ -160,6 +161,20 @@ class AgentRuntimeSection(Section):
         10,
         "Pause before the first further attempt; it doubles with each, up to five minutes.",
         "AGENT_RUNTIME_RETRY_DELAY",
+    )
+    model_failures: Annotated[Whole, between(0, 1000)] = option(
+        3,
+        "After how many model calls in a row that the model's server has failed a run is ended; "
+        "each was tried several times by then. 0 leaves it to the agent's CLI, and some try for "
+        "minutes or for ever.",
+        "AGENT_RUNTIME_MODEL_FAILURES",
+    )
+    self_test: Annotated[SelfTest, word(SelfTest)] = option(
+        "auto",
+        "Whether an agent's CLI is tried before it is used: `auto`, once for each program, with a "
+        "scripted model that asks for what is forbidden; a CLI through which any of it happens is "
+        "refused. `off`: never.",
+        "AGENT_RUNTIME_SELF_TEST",
     )
     fallback: Names = option(
         ["builtin"],

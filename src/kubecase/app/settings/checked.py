@@ -155,7 +155,6 @@ class _Settings:
         )
         if root is None:
             return None
-        tools = section.allowed_tools
         return AgentRuntimeSettings(
             agent=section.agent,
             agent_command=self.command("agent_runtime.agent_command", section.agent_command),
@@ -181,6 +180,8 @@ class _Settings:
             fallback=tuple(section.fallback),
             agents=tuple(section.agents),
             agents_order=section.agents_order,
+            model_failures=section.model_failures,
+            self_test=section.self_test,
             breaker_failures=section.breaker_failures,
             breaker_cooldown_seconds=section.breaker_cooldown,
             allow_write_capable_credential=section.allow_write_capable_credential,
@@ -188,7 +189,7 @@ class _Settings:
             skills_sources=self.skills_sources(section.skills_sources),
             skills=tuple(Skill(name=each.name, enabled=each.enabled) for each in section.skills),
             read_only_mode=section.read_only_mode,
-            allowed_tools=None if tools is None else tuple(tools),
+            allowed_tools=_tuple_or_none(section.allowed_tools),
             kubeconfig_path=kubeconfig,
             metrics_enabled=section.metrics_enabled,
             structured_logging=section.structured_logging,
@@ -284,3 +285,7 @@ class _Settings:
             )
             return None
         return base / below
+
+
+def _tuple_or_none(texts: list[str] | None) -> tuple[str, ...] | None:
+    return None if texts is None else tuple(texts)

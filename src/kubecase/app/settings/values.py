@@ -20,6 +20,7 @@ IsolationLayer = Literal["process", "landlock", "bwrap", "container"]
 Engine = Literal["auto", "podman", "docker"]
 Network = Literal["auto", "host", "none"]
 AgentsOrder = Literal["parallel", "second_opinion"]
+SelfTest = Literal["auto", "off"]
 WhenSupervisorDies = Literal["auto", "survive", "die_with_me"]
 CleanupPolicyName = Literal[
     "keep_always", "keep_on_failure", "delete_after_retention", "delete_now", "archive"
@@ -85,6 +86,8 @@ class AgentRuntimeSettings:
     fallback: tuple[str, ...]
     agents: tuple[str, ...]
     agents_order: AgentsOrder
+    model_failures: int
+    self_test: SelfTest
     breaker_failures: int
     breaker_cooldown_seconds: float
     allow_write_capable_credential: bool
