@@ -17,7 +17,7 @@ test-real: ## run every real agent CLI from npm: Claude Code, Codex, Gemini CLI,
 	@scripts/setup dev
 	@scripts/install-real-clis
 	@scripts/install-other-clis
-	@KUBECASE_NO_SKIPS=1 .venv/bin/pytest tests/real -v $(ARGS)
+	@KUBECASE_NO_SKIPS=1 .venv/bin/pytest tests/real -v -n auto $(ARGS)
 
 check: ## the whole gate: format, lint, types, contracts, tests, coverage
 	@scripts/setup dev
