@@ -148,11 +148,7 @@ class _Settings:
         root = self.directory("agent_runtime.workspace_root", section.workspace_root, "workspaces")
         skills = self.path("agent_runtime.skills_source", section.skills_source)
         kubeconfig = self.path("agent_runtime.kubeconfig_path", section.kubeconfig_path)
-        readable = tuple(
-            path
-            for each in section.read_only_paths
-            if (path := self.path("agent_runtime.read_only_paths", each)) is not None
-        )
+        found = [self.path("agent_runtime.read_only_paths", p) for p in section.read_only_paths]
         if root is None:
             return None
         return AgentRuntimeSettings(
@@ -169,7 +165,7 @@ class _Settings:
             isolation_min=section.isolation_min,
             agent_user=section.agent_user,
             network=section.network,
-            read_only_paths=readable,
+            read_only_paths=tuple(filter(None, found)),
             when_supervisor_dies=section.when_supervisor_dies,
             require_report=section.require_report,
             cleanup_policy=section.cleanup_policy,
