@@ -6,7 +6,9 @@ import re
 import pytest
 
 from kubecase.core.categories import CATEGORIES
+from kubecase.core.kubectl import Refused, parse_line
 from kubecase.core.report import report_from_json
+from kubecase.gateways.families import shipped_resources
 from kubecase.workspace import Skill, SkillChoice, load_skills, shipped_skills_source
 
 
@@ -72,6 +74,30 @@ def test_its_report_has_the_agreed_headings(skill: Skill) -> None:
         "## 6. Supporting Evidence",
     ):
         assert f"\n{heading}\n" in page
+
+
+def test_every_command_it_shows_is_one_that_an_agent_can_run(skill: Skill) -> None:
+    """What the skill advises is taken by kubectl_read as it stands, placeholders filled in."""
+    shown = []
+    for page, data in skill.files.items():
+        text = data.decode()
+        for found in re.finditer(r"`(kubectl [^`]*)`|^(kubectl [^#\n]*)", text, re.MULTILINE):
+            line = " ".join((found[1] or found[2]).split())
+            shown.append((page, re.sub(r"\b[A-Z]{2,}\b", lambda m: m[0].lower(), line)))
+
+    refused = [
+        (page, line, call.says)
+        for page, line in shown
+        if isinstance(call := parse_line(_filled(line), shipped_resources()), Refused)
+    ]
+
+    assert refused == []
+    assert len(shown) >= 15
+
+
+def _filled(line: str) -> str:
+    """`line` with a verb and a type where it only says that there is one."""
+    return line.replace(" verb type", " list pods").replace(" selector ", " app=api ")
 
 
 def test_every_command_it_shows_only_reads(skill: Skill) -> None:

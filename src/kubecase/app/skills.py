@@ -22,7 +22,7 @@ from kubecase.workspace import (
     places,
 )
 
-NO_EFFECT = "has no effect: a skill widens nothing that an agent may do, and the copy is without it"
+NO_EFFECT = "no effect (a skill widens nothing that an agent may do; its copies are without)"
 """What is said of `allowed-tools` and its like."""
 
 

@@ -210,8 +210,8 @@ def _remarks(seen: "Seen") -> Iterator[str]:
     if seen.problem:
         yield f"  {seen.name}: {seen.problem}"
         yield f"    → {seen.hint}"
-    for key in seen.no_effect:
-        yield f"  {seen.name}: {key} {NO_EFFECT}"
+    if seen.no_effect:
+        yield f"  {seen.name}: {', '.join(seen.no_effect)}: {NO_EFFECT}"
 
 
 def _short(tree_hash: str | None) -> str:
