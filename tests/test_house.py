@@ -157,7 +157,7 @@ def test_only_settings_read_the_environment() -> None:
     assert readers - allowed == set()
 
 
-@pytest.mark.parametrize("group", ["agents", "runtimes", "sources"])
+@pytest.mark.parametrize("group", ["agents", "runtimes", "sources", "sinks"])
 def test_what_is_built_in_registers_like_a_plugin(group: str) -> None:
     """The entry points of this package load, so that built-ins and plug-ins take one way."""
     from importlib.metadata import entry_points

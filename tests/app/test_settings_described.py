@@ -72,7 +72,8 @@ def uncommented() -> str:
     """The example file with every commented-out option in force."""
     text = re.sub(r"(?m)^( *)#(?! )", r"\1", example())
     text = re.sub(r"(?m)^#( +\w+:)", r"\1", text)
-    return re.sub(r"(?m)^(agents|clusters|models|budgets|sources): \{\}\n", "", text)
+    sections = "agents|clusters|models|budgets|sources|sinks"
+    return re.sub(rf"(?m)^({sections}): \{{\}}\n", "", text)
 
 
 def test_the_section_has_exactly_the_keys_of_the_requirements() -> None:
@@ -126,19 +127,25 @@ def test_the_example_loads_and_changes_nothing(tmp_path: Path) -> None:
 
 def test_every_option_of_the_example_may_be_used(tmp_path: Path) -> None:
     """With every # removed the example loads, and every option comes from it (req 20.7)."""
-    for key in ("anthropic", "openai", "gemini", "llm-proxy", "mcp"):
+    for key in ("anthropic", "openai", "gemini", "llm-proxy", "mcp", "webhook-key"):
         (tmp_path / key).write_text("sk-something")
         (tmp_path / key).chmod(0o600)
     text = uncommented().replace("/run/secrets", str(tmp_path))
     text = re.sub(r"(?m)^ +\w+_api_key: \.\.\.\n", "", text)
-    text = re.sub(r"(?m)^ +(key|token)_env: .*\n", "", text)  # it is in a file already
+    # These are in a file already.
+    text = re.sub(r"(?m)^ +(key|token|url|secret)_env: .*\n", "", text)
+    text = re.sub(r"(?m)^ +url: https://hooks.*\n", "", text)
+    (tmp_path / "slack-webhook").write_text("https://hooks.example.com/services/T0/B0/x")
+    (tmp_path / "slack-webhook").chmod(0o600)
     (tmp_path / "kubecase.yaml").write_text(text)
 
     found = load({}, HOME, None, tmp_path)
 
     defaults = {row.key for row in effective(found) if row.origin == "default"}
     keys = {f"agent_runtime.{key}_api_key" for key in ("anthropic", "openai", "gemini")}
-    assert defaults == {*keys, "models.company.key_env", "sources.faults.token_env"}
+    own = {f"sinks.team.{key}" for key in ("url", "url_env", "secret_env")}
+    others = {"models.company.key_env", "sources.faults.token_env"}
+    assert defaults == {*keys, *others, *own}
     assert set(found.settings.agents) == {"claude"}
     assert found.settings.clusters["production"].context == "production"
 

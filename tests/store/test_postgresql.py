@@ -1,6 +1,7 @@
 """The same schema on PostgreSQL: by its dialect, and on a real server."""
 
 import io
+from importlib import import_module
 
 import pytest
 from alembic.migration import MigrationContext
@@ -10,18 +11,18 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from fakes.postgres import Postgres
 from kubecase.core.model import Status
-from kubecase.store.migrations.versions import r0001
-from kubecase.store.schema import metadata
+from kubecase.store.schema import REVISIONS, metadata
 
 
 def migration_sql() -> str:
-    """What the first migration tells a PostgreSQL server to do."""
+    """What the migrations tell a PostgreSQL server to do."""
     told = io.StringIO()
     context = MigrationContext.configure(
         dialect_name="postgresql", opts={"as_sql": True, "output_buffer": told}
     )
     with Operations.context(context):
-        r0001.upgrade()
+        for revision in REVISIONS:
+            import_module(f"kubecase.store.migrations.versions.r{revision}").upgrade()
     return told.getvalue()
 
 

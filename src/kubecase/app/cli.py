@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("show", "incidents:show", "one incident: what happened, when, and the conclusion"),
         ("tail", "incidents:tail", "the agent's log, also while it runs"),
         ("cancel", "incidents:cancel", "stop an investigation and wait until it is gone"),
+        ("notify", "notify:app", "tell people of an incident, or try whether they are reached"),
         ("retry", "investigate:retry", "another attempt at an incident on record"),
         ("verify", "incidents:verify", "whether anything on record was changed since"),
         ("recover", "recover:recover", "take over what a killed kubecase has left"),

@@ -4,7 +4,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from kubecase.core.errors import AgentUnavailable, KubecaseError, SettingsInvalid
-from kubecase.core.ports import Agent, Runtime
+from kubecase.core.ports import Agent, Runtime, Sink
 
 TEST_AGENT = "scripted"
 """The shipped fake: it can be named, but nobody is led to it."""
@@ -36,6 +36,15 @@ def reader(name: str) -> Agent | None:
 def runtime(name: str, options: Any) -> Runtime:
     """The runtime registered as `name`, made from a `runtime.registry.RuntimeOptions`."""
     made: Runtime = _load("runtimes", name)(options)
+    return made
+
+
+def sink(kind: str, name: str, options: Any) -> Sink:
+    """The sink registered as `kind`, made for the entry `name` of the settings."""
+    try:
+        made: Sink = _load("sinks", kind).configured(options)
+    except SettingsInvalid as error:
+        raise SettingsInvalid(f"cannot use sinks.{name}: {error}", hint=error.hint) from error
     return made
 
 

@@ -15,6 +15,7 @@ from kubecase.app import wiring
 from kubecase.app.asking import Asking, who_is_asked
 from kubecase.app.logs import LogObserver, configure_logs
 from kubecase.app.metrics import ObserverGroup, RuntimeMetrics
+from kubecase.app.notices import tell_before_exit
 from kubecase.app.orphans import tidy
 from kubecase.app.progress import LiveProgress, PlainProgress
 from kubecase.app.settings import Loaded
@@ -203,6 +204,8 @@ class Session:
                 await tidy(settings, store, observer)
                 for job in jobs:
                     concluded = await self._work_one(job, store, observer, stop)
+                    if not stop.is_set():
+                        await tell_before_exit(settings, store, observer, concluded)
                     left_out = len(jobs) > len(outcomes) + 1
                     outcomes.append(
                         _outcome(job, concluded, stopped=stop.is_set(), left_out=left_out)

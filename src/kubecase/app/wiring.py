@@ -249,6 +249,7 @@ def investigator(
     from kubecase.app.agent_check import version_reader, warnings_of
     from kubecase.app.containment import contain
     from kubecase.app.model_access import is_served
+    from kubecase.app.notices import routes_of
     from kubecase.app.serving import preflight_of, run_server
     from kubecase.core.redact import Redactor
     from kubecase.service import Investigator
@@ -280,6 +281,7 @@ def investigator(
         server=server,
         preflight=preflight_of(reached, settings, asks_agent=asks, served=server is not None),
         agent_ids=_agent_ids(contained),
+        routes=routes_of(settings),
     )
 
 

@@ -64,3 +64,23 @@ class StoreUnavailable(KubecaseError):
 
 class ClusterUnavailable(KubecaseError):
     """A cluster or its credential cannot be used."""
+
+
+class NotDelivered(KubecaseError):
+    """A sink could not deliver a message.
+
+    `lasting` says that trying again cannot help; `retry_after` is how many seconds the receiver
+    asked to be left alone.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        lasting: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.lasting = lasting
+        self.retry_after = retry_after

@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from kubecase.core.briefing import Briefing
+from kubecase.core.messages import Message
 from kubecase.core.model import (
     Collection,
     Command,
     Exit,
     Fault,
-    Incident,
     IncidentId,
     Investigation,
     Limits,
     Verdict,
 )
-from kubecase.core.report import Report
 
 
 class Moment(StrEnum):
@@ -253,16 +252,6 @@ class Source(Protocol):
         """The faults, as they come; ends when the source is exhausted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """What a sink tells people: an investigation that ended, and what is known."""
-
-    incident: Incident
-    investigation: Investigation
-    report: Report | None
-    report_url: str | None
-
-
 class Sink(Protocol):
     """Where reports go to reach people."""
 
@@ -270,8 +259,12 @@ class Sink(Protocol):
     def name(self) -> str:
         """The name in settings and metrics."""
 
-    async def send(self, notice: Notice) -> None:
-        """Deliver `notice` once; raises KubecaseError when it was not delivered."""
+    async def send(self, message: Message, *, reference: str) -> None:
+        """Deliver `message` once, with a few tries close together; raises NotDelivered.
+
+        `reference` is the same whenever the same message is sent again, and a receiver that keeps
+        it can tell. Bounded in time; may be cancelled, and it is then not known what arrived.
+        """
 
 
 class Publisher(Protocol):

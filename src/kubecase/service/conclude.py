@@ -15,6 +15,7 @@ from kubecase.core.model import Investigation, Status
 from kubecase.core.report import Report, report_from_json
 from kubecase.service.case import AGENT_JSON, AGENT_LOG, REPORT, RESERVE, Case, tell_error
 from kubecase.service.report import FinalReport, Opinion, machine_part, plain_reports, render
+from kubecase.service.routes import addressed
 from kubecase.store import Changes, duration
 from kubecase.workspace import (
     CollectionBudget,
@@ -292,7 +293,13 @@ class Conclusion:
             )
         await self._persistently(
             lambda: investigator.store.move(
-                case.attempt, final.status, keep_open=case.stays_open, **_changes(final)
+                case.attempt,
+                final.status,
+                keep_open=case.stays_open,
+                messages=()
+                if case.stays_open
+                else (addressed(investigator.routes, case.incident, final)),
+                **_changes(final),
             )
         )
         cluster = case.incident.fault.cluster

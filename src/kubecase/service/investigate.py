@@ -52,20 +52,13 @@ from kubecase.service.groups import unwrapped
 from kubecase.service.known import saved_findings, tell_facts
 from kubecase.service.preflight import Preflight
 from kubecase.service.ran import settle
+from kubecase.service.routes import Route, StaysOpen, closed
 from kubecase.service.watch import Requested, Watch, mirrored, report_size
 from kubecase.store import Attempt, CancelRequested, Store, Story
 from kubecase.workspace import CleanupPolicy, SkillChoice, Workspace, copy_skills, hand_over
 
 if TYPE_CHECKING:  # they bring the web server along, which most runs do without
     from kubecase.gateways.serving import RunAccess, RunServer
-
-StaysOpen = Callable[[Ended], bool]
-"""Whether an incident stays open after an attempt that ended so, since another one follows."""
-
-
-def closed(ended: Ended) -> bool:
-    """No: nothing follows."""
-    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +92,7 @@ class Investigator:
     program_version: Callable[[], str | None] = lambda: None
     server: "RunServer | None" = None
     preflight: Preflight | None = None
+    routes: Sequence[Route] = ()
 
     @property
     def agent_name(self) -> str:

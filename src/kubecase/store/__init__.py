@@ -6,10 +6,11 @@ attempt. Never here: deciding what should happen to an incident, starting or sto
 file other than the record and its lock, and any SQL for another room to run.
 """
 
+from kubecase.store.deliveries import Addressed, Deliveries, Delivery
 from kubecase.store.migrate import downgrade
 from kubecase.store.owner import Owner, owner_is_alive
 from kubecase.store.reading import End
-from kubecase.store.schema import OpenedBy
+from kubecase.store.schema import DeliveryState, OpenedBy
 from kubecase.store.store import Store, utc_now
 from kubecase.store.values import (
     AlreadyOpen,
@@ -28,11 +29,15 @@ from kubecase.store.values import (
 )
 
 __all__ = [
+    "Addressed",
     "AlreadyOpen",
     "Attempt",
     "CancelOutcome",
     "CancelRequested",
     "Changes",
+    "Deliveries",
+    "Delivery",
+    "DeliveryState",
     "End",
     "IncidentBusy",
     "OpenedBy",

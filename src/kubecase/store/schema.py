@@ -36,7 +36,7 @@ from sqlalchemy.types import TypeDecorator
 from kubecase.core.model import IncidentState, Reason, Status
 from kubecase.core.severity import Severity
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision of the schema that this program knows, oldest first."""
 
 RAW_BYTES = 8 * 1024 * 1024
@@ -288,8 +288,13 @@ delivery = Table(
     Column("created_at", Moment, nullable=False),
     Column("next_try_at", Moment),
     Column("delivered_at", Moment),
-    Column("reference", Words),
+    # The same at every send, so that a receiver can tell a repetition.
+    Column("reference", String(64), nullable=False),
     Column("last_error", Words),
+    # Who is sending it just now, and until when nobody else may.
+    Column("lease", String(36)),
+    Column("leased_until", Moment),
     UniqueConstraint("incident_id", "attempt", "sink", "kind"),
+    UniqueConstraint("reference"),
     Index("ix_delivery_state_next_try_at", "state", "next_try_at"),
 )

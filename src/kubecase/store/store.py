@@ -1,6 +1,6 @@
 """The record: every write and every question goes through `Store`."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from kubecase.core.ports import Observer, Silence
 from kubecase.store import ends as last_ends
 from kubecase.store import location, migrate, reading, rows, writing
 from kubecase.store.database import Database, opened
+from kubecase.store.deliveries import Addressed, Deliveries, put
 from kubecase.store.desk import Desk
 from kubecase.store.owner import Owner, owner_is_alive
 from kubecase.store.schema import OpenedBy
@@ -75,6 +76,11 @@ class Store:
         """The record as the service uses it."""
         return Desk(database=self._database, clock=self._clock)
 
+    @property
+    def deliveries(self) -> Deliveries:
+        """The messages that are to reach people."""
+        return Deliveries(database=self._database, clock=self._clock)
+
     async def begin(
         self,
         incident: Incident,
@@ -117,6 +123,7 @@ class Store:
         detail: str | None = None,
         keep_open: bool = False,
         findings: Mapping[str, Any] | None = None,
+        messages: Sequence[Addressed] = (),
         **changes: Unpack[Changes],
     ) -> Investigation:
         """`investigation` after it went to `to`; row and transition are then durable.
@@ -124,7 +131,8 @@ class Store:
         The one place where a status changes and where that is announced, as `state_changed`,
         exactly once. An end also sets the incident to done, unless another attempt at it has not
         ended or `keep_open` says that one follows. `detail` is for the record of transitions; if
-        left out it is the error. `findings` are kept with it, for whoever may have to conclude.
+        left out it is the error. `findings` are kept with it, for whoever may have to conclude;
+        `messages` are put into the outbox with it.
 
         Raises IllegalTransition if the table of transitions does not have it or another one moved
         the investigation meanwhile; CancelRequested instead of going to starting or running when
@@ -153,6 +161,7 @@ class Store:
             if findings is not None:
                 values = self._report(None, findings)
                 await writing.keep_report(connection, investigation, values, self._owner)
+            await put(connection, messages, now)
             return rows.attempt_of(row)
 
         def announce(moved: Attempt) -> None:

@@ -21,6 +21,7 @@ from kubecase.app.settings.model import (
     StoreSection,
 )
 from kubecase.app.settings.service import LimitsSection, SilenceSection, SourceSection
+from kubecase.app.settings.sinks import SinkSection
 from kubecase.app.settings.values import (
     SERVICE_DIRECTORY,
     AgentOptions,
@@ -32,6 +33,7 @@ from kubecase.app.settings.values import (
     ModelOptions,
     Settings,
     SilenceOptions,
+    SinkSettings,
     Skill,
     SourceOptions,
     StoreSettings,
@@ -46,6 +48,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "budgets": BudgetSection,
     "sources": SourceSection,
     "limits": LimitsSection,
+    "sinks": SinkSection,
     "container": ContainerSection,
     "store": StoreSection,
 }
@@ -141,6 +144,11 @@ class _Settings:
             model_keys=dict(keys),
             host=self.gathered.host,
             models={name: self.model(name, each) for name, each in document.models.items()},
+            sinks={
+                name: self.sink(name, each)
+                for name, each in document.sinks.items()
+                if name in self.gathered.sink_secrets
+            },
             budgets={n: BudgetOptions(**each.model_dump()) for n, each in document.budgets.items()},
         )
 
@@ -242,6 +250,22 @@ class _Settings:
     def agent(self, name: str, section: AgentSection) -> AgentOptions:
         command = self.command(f"agents.{name}.command", section.command)
         return AgentOptions(**{**section.model_dump(), "command": command})
+
+    def sink(self, name: str, section: SinkSection) -> SinkSettings:
+        at = f"sinks.{name}"
+        return SinkSettings(
+            kind=section.kind,
+            secrets=self.gathered.sink_secrets[name],
+            min_severity=section.min_severity,
+            clusters=tuple(section.clusters),
+            on=tuple(section.on),
+            url_env=section.url_env,
+            url_file=self.path(f"{at}.url_file", section.url_file),
+            secret_env=section.secret_env,
+            secret_file=self.path(f"{at}.secret_file", section.secret_file),
+            proxy=section.proxy,
+            ca=self.path(f"{at}.ca", section.ca),
+        )
 
     def command(self, key: str, argv: list[str] | None) -> tuple[str, ...] | None:
         """The argv; a program that is given with a slash or `~` becomes an absolute path."""

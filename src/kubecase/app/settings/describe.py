@@ -15,7 +15,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 _NAMED = {
     "agents": "claude", "clusters": "production", "models": "company", "budgets": "run",
-    "sources": "faults",
+    "sources": "faults", "sinks": "team",
 }  # fmt: skip
 _LISTED = {
     "agent_runtime": {"skills": "SkillSection"}, "limits": {"silences": "SilenceSection"},

@@ -59,17 +59,22 @@ def _values(loaded: Loaded) -> Iterator[tuple[str, str]]:
         ModelSection,
     )
     from kubecase.app.settings.service import LimitsSection, SourceSection
+    from kubecase.app.settings.sinks import SinkSection
 
     settings = loaded.settings
     for key in AgentRuntimeSection.model_fields:
         yield f"agent_runtime.{key}", _runtime_value(loaded, key)
     for section, model in (
         ("agents", AgentSection), ("clusters", ClusterSection), ("models", ModelSection),
-        ("budgets", BudgetSection), ("sources", SourceSection),
+        ("budgets", BudgetSection), ("sources", SourceSection), ("sinks", SinkSection),
     ):  # fmt: skip
         for name, options in getattr(settings, section).items():
             for key in model.model_fields:
-                yield f"{section}.{name}.{key}", _text(getattr(options, key))
+                if (section, key) == ("sinks", "url"):
+                    given = f"sinks.{name}.url" in loaded.origins
+                    yield f"sinks.{name}.url", "set" if given else NOT_SET
+                else:
+                    yield f"{section}.{name}.{key}", _text(getattr(options, key))
     for key in ContainerSection.model_fields:
         yield f"container.{key}", _container_value(settings.container, key)
     for key in LimitsSection.model_fields:

@@ -22,6 +22,7 @@ from kubecase.app.settings.values import Host, Loaded, Origin
 from kubecase.core.errors import SettingsInvalid
 
 if TYPE_CHECKING:
+    from kubecase.app.settings.values import SinkSecrets
     from kubecase.core.ports import Credential
 
 FLAGS: Mapping[str, str] = {
@@ -44,6 +45,7 @@ class Gathered:
     warnings: list[str] = field(default_factory=list)
     upstream_keys: dict[str, "Credential"] = field(default_factory=dict, repr=False)
     source_tokens: dict[str, "Credential"] = field(default_factory=dict, repr=False)
+    sink_secrets: dict[str, "SinkSecrets"] = field(default_factory=dict, repr=False)
 
     def finding(self, steps: documents.Steps, what: str, *, of_key: bool = False) -> None:
         """Add what is wrong with the option at `steps`, said where it was set."""
@@ -97,12 +99,14 @@ def load(
     Raises SettingsInvalid, one line for each finding, all findings of all layers at once.
     """
     from kubecase.app.settings.checked import settings_from
+    from kubecase.app.settings.sink_secrets import sink_secrets
     from kubecase.app.settings.upstream_keys import source_tokens, upstream_keys
 
     gathered, hint = _gather(argv_overrides, environ, config_path, cwd)
     keys = dict(_model_keys(gathered))
     gathered.upstream_keys.update(upstream_keys(gathered, environ, keys))
     gathered.source_tokens.update(source_tokens(gathered, environ))
+    gathered.sink_secrets.update(sink_secrets(gathered, environ))
     settings = settings_from(gathered, keys, service=service)
     if settings is None or gathered.findings:
         raise SettingsInvalid(_message(gathered.findings), hint=hint or _hint(gathered))

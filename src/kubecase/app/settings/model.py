@@ -33,6 +33,7 @@ from kubecase.app.settings.kinds import (
 )
 from kubecase.app.settings.section import Section, option
 from kubecase.app.settings.service import LimitsSection, SourceSection
+from kubecase.app.settings.sinks import SinkSection
 from kubecase.app.settings.values import (
     ModelAuth,
     ModelProtocol,
@@ -46,7 +47,7 @@ MODEL_KEYS: Mapping[str, str] = {
 }
 """The name that CLIs read each model key by."""
 
-LATER = ("sinks", "publish", "web")
+LATER = ("publish", "web")
 """Sections that the design knows and this version does not have yet."""
 
 
@@ -230,5 +231,8 @@ class Document(Section):
         "and the HTTP API.",
     )
     limits: LimitsSection = Field(default_factory=LimitsSection)
+    sinks: dict[Name, SinkSection] = Field(
+        default={}, description="Who is told, by a name of one's own (docs/notices.md)."
+    )
     container: ContainerSection = Field(default_factory=ContainerSection)
     store: StoreSection = Field(default_factory=StoreSection)

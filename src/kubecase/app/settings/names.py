@@ -34,6 +34,7 @@ def nested() -> Mapping[str, frozenset[str]]:
         ModelSection,
     )
     from kubecase.app.settings.service import SourceSection
+    from kubecase.app.settings.sinks import SinkSection
 
     return {
         "agents": frozenset(AgentSection.model_fields),
@@ -41,6 +42,7 @@ def nested() -> Mapping[str, frozenset[str]]:
         "models": frozenset(ModelSection.model_fields),
         "budgets": frozenset(BudgetSection.model_fields),
         "sources": frozenset(SourceSection.model_fields),
+        "sinks": frozenset(SinkSection.model_fields),
     }
 
 

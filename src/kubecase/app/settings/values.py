@@ -29,6 +29,7 @@ ModelProtocol = Literal["anthropic", "openai", "gemini"]
 ModelAuth = Literal["x-api-key", "bearer", "x-goog-api-key", "api-key", "none"]
 SourceKind = Literal["mcp", "directory"]
 SeverityWord = Literal["info", "warning", "critical"]
+SinkEvent = Literal["success", "failed", "timeout", "cancelled", "degraded", "recovered"]
 LogLevel = Literal["debug", "info", "warn", "error"]
 
 SERVICE_DIRECTORY = Path("/var/lib/kubecase")
@@ -223,6 +224,43 @@ class BudgetOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SinkSecrets:
+    """What one entry of `sinks` was given: the address, and the key of its signature."""
+
+    address: str = field(repr=False)
+    key: str | None = field(default=None, repr=False)
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """What must not be shown: the address, also without its scheme and host."""
+        parts = urlsplit(self.address)
+        rest = parts.path + (f"?{parts.query}" if parts.query else "")
+        found = [
+            self.address,
+            *([rest] if len(rest) > 8 else []),
+            *([self.key] if self.key else []),
+        ]
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkSettings:
+    """Section `sinks.<name>`; `clusters` empty means all."""
+
+    kind: str
+    secrets: SinkSecrets
+    min_severity: SeverityWord
+    clusters: tuple[str, ...]
+    on: tuple[SinkEvent, ...]
+    url_env: str | None = None
+    url_file: Path | None = None
+    secret_env: str | None = None
+    secret_file: Path | None = None
+    proxy: str | None = None
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSettings:
     """Section `container`. `mounts` are as they were written."""
 
@@ -280,6 +318,7 @@ class Settings:
     models: Mapping[str, ModelOptions] = field(default_factory=dict)
     budgets: Mapping[str, BudgetOptions] = field(default_factory=dict)
     sources: Mapping[str, SourceOptions] = field(default_factory=dict)
+    sinks: Mapping[str, SinkSettings] = field(default_factory=dict)
 
     def agent_options(self, agent: str) -> AgentOptions:
         """The options of `agent`; all left to its defaults if none were configured."""
@@ -291,7 +330,8 @@ class Settings:
         own = (each.key.value for each in self.models.values() if each.key is not None)
         keys = (*(key.value for key in self.model_keys.values()), *own)
         tokens = (each.token.value for each in self.sources.values() if each.token is not None)
-        keys = (*keys, *tokens)
+        told = (value for each in self.sinks.values() for value in each.secrets.values)
+        keys = (*keys, *tokens, *told)
         password = urlsplit(self.store.url or "").password
         return (*keys, password, unquote(password)) if password else keys
 
