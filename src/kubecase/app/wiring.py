@@ -255,17 +255,14 @@ def investigator(
     from kubecase.service import Investigator
     from kubecase.workspace import CleanupPolicy
 
-    runtime = settings.agent_runtime
-    served = is_served(choice, settings)
-    asks = choice.agent is not None
-    contained = contained or contain(settings, trying=asks, served=served, agent=choice.name)
+    runtime, asks = settings.agent_runtime, choice.agent is not None
+    contained = contained or contain(
+        settings, trying=asks, served=is_served(choice, settings), agent=choice.name
+    )
     server = run_server(choice, settings, contained, reached, again=again)
     return Investigator(
-        agent=choice.agent,
-        runtime=contained.runtime,
-        store=store,
-        collector=collector,
-        observer=observer,
+        agent=choice.agent, runtime=contained.runtime,
+        store=store, collector=collector, observer=observer,
         redactor=Redactor(settings.secrets),
         workspaces=runtime.workspace_root,
         data=settings.store.data_dir,
@@ -282,7 +279,7 @@ def investigator(
         preflight=preflight_of(reached, settings, asks_agent=asks, served=server is not None),
         agent_ids=_agent_ids(contained),
         routes=routes_of(settings),
-    )
+    )  # fmt: skip
 
 
 def _agent_ids(contained: "Containment") -> tuple[int, int] | None:

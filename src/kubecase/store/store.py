@@ -141,11 +141,7 @@ class Store:
         """
         _check(investigation, to, changes)
         now = self._clock()
-        columns = rows.changes_row(changes)
-        if to is Status.RUNNING:
-            columns.setdefault("started_at", now)
-        if is_final(to):
-            columns.setdefault("ended_at", now)
+        columns = _stamped(rows.changes_row(changes), to, now)
 
         async def change(connection: AsyncConnection) -> Attempt:
             row = await writing.change_status(
@@ -323,6 +319,12 @@ class Store:
         if after.ended_at is not None:
             fields["duration"] = duration(after, after.ended_at)
         self._observer.record("state_changed", **fields)
+
+
+def _stamped(columns: dict[str, Any], to: Status, now: datetime) -> dict[str, Any]:
+    """`columns` with the moment of the move where that is the start or the end."""
+    name = "started_at" if to is Status.RUNNING else "ended_at" if is_final(to) else None
+    return columns if name is None else {name: now, **columns}
 
 
 def _check(before: Investigation, to: Status, changes: Changes) -> None:
