@@ -9,9 +9,27 @@ from kubecase.core.ports import Observer, Source
 
 def kubernetes_source(settings: Settings, cluster: str, observer: Observer) -> Source:
     """What watches `cluster`. Raises KubecaseError for a credential that cannot be used."""
-    raise KubecaseError(
-        "watching clusters is not here yet", hint="Set clusters.<name>.watch: false."
+    from kubecase.channels.sources.kubernetes import KubernetesSource
+    from kubecase.clusters.client import ClusterClient
+
+    reached = wiring.cluster_collector(settings, cluster, None)
+    if reached is None:
+        raise KubecaseError(f"clusters.{cluster} has no credential to watch it with")
+    credentials = reached.credentials
+    return KubernetesSource(
+        cluster=cluster,
+        connect=lambda: ClusterClient(credentials),
+        observer=observer,
+        clock=wiring.now,
+        # Patterns are for the rules; only plain names can be watched one by one.
+        namespaces=_plain(settings.clusters[cluster].namespaces),
     )
+
+
+def _plain(namespaces: tuple[str, ...]) -> tuple[str, ...]:
+    if any(sign in each for each in namespaces for sign in "*?["):
+        return ()
+    return namespaces
 
 
 def named_source(name: str, options: SourceOptions, observer: Observer) -> Source:

@@ -7,7 +7,8 @@ which a credential asks what it may do itself.
 
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -38,9 +39,17 @@ class ApiFailure(Exception):
     `unreachable` is set when no answer came at all, so that asking for more is of no use.
     """
 
-    def __init__(self, why: str, *, status: int | None = None, unreachable: bool = False) -> None:
+    def __init__(
+        self,
+        why: str,
+        *,
+        status: int | None = None,
+        unreachable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(why)
         self.status = status
+        self.retry_after = retry_after
         self.unreachable = unreachable
 
 
@@ -129,6 +138,28 @@ class ClusterClient:
         bare = {"apiVersion": kind.api_version, "kind": kind.kind}
         return [{**bare, **each} for each in items[:limit] if isinstance(each, dict)], more
 
+    async def read(
+        self, kind: Kind, namespace: str | None, query: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """One answer to a list of `kind`, whole."""
+        return await self._json(_path(kind, namespace=namespace), query)
+
+    @asynccontextmanager
+    async def stream(
+        self, kind: Kind, namespace: str | None, query: Mapping[str, str], *, idle: float
+    ) -> AsyncIterator[httpx2.Response]:
+        """An answer that goes on: a watch of `kind`. `idle` seconds of silence are too much."""
+        name = self._credentials.tls_server_name
+        timeout = httpx2.Timeout(self._seconds, read=idle)
+        async with self._http.stream(
+            "GET", _path(kind, namespace=namespace), params=dict(query), timeout=timeout,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            extensions={"sni_hostname": name} if name else {},
+        ) as response:  # fmt: skip
+            if response.status_code != 200:
+                await _body(response)
+            yield response
+
     async def log(
         self, namespace: str, pod: str, container: str, *, previous: bool, lines: int, size: int
     ) -> str:
@@ -213,10 +244,19 @@ async def _body(response: httpx2.Response) -> bytes:
         if len(data) > limit:
             break
     if not good:
-        raise ApiFailure(_refusal(response.status_code, bytes(data)), status=response.status_code)
+        raise ApiFailure(
+            _refusal(response.status_code, bytes(data)),
+            status=response.status_code,
+            retry_after=_seconds_of(response.headers.get("retry-after")),
+        )
     if len(data) > limit:
         raise ApiFailure(f"the answer is larger than {limit} bytes")
     return bytes(data)
+
+
+def _seconds_of(header: str | None) -> float | None:
+    """A Retry-After in seconds, at most an hour; None for any other form."""
+    return min(float(header), 3600.0) if header and header.isascii() and header.isdigit() else None
 
 
 def _refusal(status: int, data: bytes) -> str:

@@ -89,6 +89,7 @@ def fault_from_event(event: Mapping[str, Any], raw: bytes, arrival: Arrival) -> 
             seen_at=seen_at or arrival.now,
             raw=raw,
             source=arrival.source,
+            occurrences=occurrences(event),
         ),
         notes=tuple(notes),
     )
