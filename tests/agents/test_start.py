@@ -98,3 +98,11 @@ def test_gemini_says_which_model_it_asks() -> None:
     )  # fmt: skip
     assert Gemini().verdict(stream, an_exit()).model == "gemini-2.5-pro"
     assert "of no name" in str(Gemini().verify_start(b'{"type":"init"}'))
+
+
+def test_a_gemini_that_says_nothing_of_its_start_is_no_success() -> None:
+    """A good end without the first event is not taken: nobody knows what ran."""
+    verdict = Gemini().verdict(recorded("gemini", "success")[1:], an_exit())
+
+    assert verdict.reason is Reason.START_ERROR
+    assert verdict.failure == "gemini did not say how it was started"

@@ -180,6 +180,8 @@ class Gemini:
             if event is not None:
                 course.strange = course.strange or self._mismatch(event)
                 _follow(course, event)
+        if course.finished and course.model is None:
+            course.strange = course.strange or "gemini did not say how it was started"
         return course.verdict("gemini", exit)
 
 
