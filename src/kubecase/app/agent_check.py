@@ -32,14 +32,16 @@ def agent_findings(settings: Settings) -> Iterator[Finding]:
 
 def unlimited(name: str, agent: "Agent | None", settings: Settings) -> tuple[str, ...]:
     """A warning for each limit that is set for an agent whose CLI knows no such limit."""
-    if agent is None:
+    options = settings.agent_options(name)
+    wanted = [key for key in LIMITS if getattr(options, key) is not None]
+    if agent is None or not wanted:
         return ()
-    options, can = settings.agent_options(name), asdict(agent.capabilities)
+    can = asdict(agent.capabilities)
     return tuple(
         f"agents.{name}.{key} has no effect: {name} knows no such limit; set one under budgets.run "
         "instead, which the model gateway keeps"
-        for key, ability in LIMITS.items()
-        if getattr(options, key) is not None and not can[ability]
+        for key in wanted
+        if not can[LIMITS[key]]
     )
 
 
