@@ -118,6 +118,19 @@ def test_a_name_in_two_sources_is_told_with_both(home: Home, folder: Path) -> No
     assert str(other) in done.stderr.decode()
 
 
+def test_doctor_says_whether_the_skills_can_be_used(home: Home, folder: Path) -> None:
+    """A source that is none is found before a run needs it, and named (req 4.1)."""
+    good = home.run("doctor").stdout.decode()
+    (home.root / "kubecase.yaml").write_text(
+        f"agent_runtime:\n  skills_source: {folder.parent}/nowhere\n"
+    )
+    bad = home.run("doctor")
+
+    assert "kubernetes-triage 1." in good
+    assert bad.returncode == 2
+    assert f"{folder.parent}/nowhere" in bad.stdout.decode()
+
+
 def test_a_list_that_only_disables_leaves_the_others(home: Home, folder: Path) -> None:
     """Skills are switched off one by one, or chosen by a complete list (req 4.1)."""
     told(home, "add", str(folder))

@@ -157,6 +157,25 @@ def test_a_pin_after_a_rollback_means_the_source_again(source: Path, lock: Skill
     assert (kept, the_one(choice).files[GUIDE]) == (b"guide", b"third")
 
 
+def test_a_pinned_skill_that_went_away_is_not_left_out_in_silence(
+    source: Path, lock: SkillLock
+) -> None:
+    """Without its source a pinned skill is an error, until it is rolled back or removed (4.4)."""
+    choice = SkillChoice(sources=(source,), data=lock.data)
+    first = lock.pin(the_one(choice), Use.SOURCE)
+    shutil.rmtree(source / "alpha")
+
+    with pytest.raises(SkillUnusable, match="no source has it any more") as raised:
+        load_skills(choice)
+    lock.roll_back("alpha", first.tree_hash)
+    kept = the_one(choice)
+    lock.forget("alpha")
+
+    assert "kubecase skills remove alpha" in str(raised.value.hint)
+    assert kept.tree_hash == first.tree_hash
+    assert load_skills(choice) == ()
+
+
 def test_an_added_skill_needs_its_folder_no_more(source: Path, lock: SkillLock) -> None:
     """What was added is kept with its exec bits, and a damaged copy is refused."""
     (source / "alpha" / GUIDE).chmod(0o755)

@@ -15,6 +15,7 @@ from kubecase.app.findings import Finding
 from kubecase.app.isolation_check import isolation_findings
 from kubecase.app.model_access import model_findings
 from kubecase.app.settings import Loaded, Settings
+from kubecase.app.skills import skill_findings
 from kubecase.core.errors import KubecaseError
 from kubecase.core.ports import Silence
 
@@ -38,6 +39,7 @@ async def checkup(loaded: Loaded) -> list[Finding]:
         *await isolation_findings(settings),
         *agent_findings(settings),
         *model_findings(settings),
+        *skill_findings(settings),
         _kubectl(settings),
         *await _clusters(settings),
     ]

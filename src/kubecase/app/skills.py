@@ -1,10 +1,11 @@
 """What `kubecase skills` does: skills as they are, as they are meant, and what is wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kubecase.app.findings import Finding
 from kubecase.app.settings import Settings
 from kubecase.app.wiring import skill_choice
 from kubecase.core.errors import KubecaseError, SkillUnusable
@@ -85,9 +86,11 @@ class Skills:
             place = self._place(known, name)
             if place.folder is not None:
                 skills.append(load_skill(place.folder))
-            elif place.pin is not None:
-                # What was added is meant already.
+            elif place.pin is not None and place.pin.use is not Use.SOURCE:
+                # What is kept is meant already.
                 pinned[name] = place.pin
+            else:
+                place.load(self.lock)
         return pinned | {each.about.name: self.lock.pin(each, Use.SOURCE) for each in skills}
 
     def add(self, folder: Path) -> tuple[Skill, Pin]:
@@ -105,20 +108,14 @@ class Skills:
         return skill, self.lock.pin(skill, Use.ADDED)
 
     def _absent(self, known: Mapping[str, Place]) -> list[Seen]:
-        """Those that are wanted or pinned and lie nowhere."""
-        pins = self.lock.pins()
-        wanted = {*(self.choice.names or ()), *pins} - set(known)
+        """Those that the settings want and that lie nowhere."""
         return [
             Seen(
-                name=name, version=None, tree_hash=None, source="nowhere",
-                enabled=self._is_enabled(name),
-                pinned=pins[name].tree_hash if name in pins else None,
-                versions=pins[name].versions if name in pins else (),
-                no_effect=(), problem="it is in no source", findings=(),
-                hint=f"Put it back, or: kubecase skills remove {name}." if name in pins
-                else "Put it into a source, add it, or take it out of agent_runtime.skills.",
+                name=name, version=None, tree_hash=None, source="nowhere", enabled=True,
+                pinned=None, versions=(), no_effect=(), problem="it is in no source", findings=(),
+                hint="Put it into a source, add it, or take it out of agent_runtime.skills.",
             )
-            for name in sorted(wanted)
+            for name in sorted(set(self.choice.names or ()) - set(known))
         ]  # fmt: skip
 
     def _place(self, known: Mapping[str, Place], name: str) -> Place:
@@ -155,6 +152,26 @@ class Skills:
             hint=hint,
             findings=findings_in(skill) if skill else (),
         )
+
+
+def skill_findings(settings: Settings) -> Iterator[Finding]:
+    """For `kubecase doctor`: whether new runs get the skills that are meant for them."""
+    try:
+        seen = [each for each in Skills.of(settings).seen() if each.enabled]
+    except KubecaseError as error:
+        yield _unusable(str(error), error.hint)
+        return
+    for each in seen:
+        if each.problem is not None:
+            yield _unusable(each.problem, each.hint)
+    usable = [each for each in seen if each.problem is None]
+    if usable:
+        names = (f"{s.name} {s.version or '-'}{', pinned' if s.pinned else ''}" for s in usable)
+        yield Finding(what="skills", state="ok", says="; ".join(names))
+
+
+def _unusable(says: str, remedy: str | None) -> Finding:
+    return Finding(what="skills", state="missing", says=says, remedy=remedy, needed=True)
 
 
 def _as_it_is(place: Place) -> Skill | None:

@@ -40,7 +40,7 @@ class SkillChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where one skill comes from. `folder` is that in its source, None for one that was added;
+    """Where one skill comes from. `folder` is that in its source, None where no source has it;
     `pin` says which version of it is meant, if that was said.
     """
 
@@ -52,7 +52,12 @@ class Place:
         """The skill as new runs get it. Raises SkillUnusable, also where it is not as pinned."""
         if lock is not None and self.pin is not None and self.pin.use is not Use.SOURCE:
             return lock.kept(self.name, self.pin.tree_hash)
-        assert self.folder is not None  # noqa: S101 - `places` makes no other
+        if self.folder is None:
+            raise SkillUnusable(
+                f"cannot use skill {self.name!r}: it is pinned, and no source has it any more",
+                hint=f"Put it back; or kubecase skills remove {self.name}, if it is not meant any "
+                "more.",
+            )
         skill = load_skill(self.folder)
         if self.pin is not None and skill.tree_hash != self.pin.tree_hash:
             raise SkillUnusable(
@@ -68,7 +73,8 @@ class Place:
     def told(self) -> str:
         """Where it comes from, in words."""
         if self.folder is None:
-            return "added by kubecase skills add"
+            added = self.pin is not None and self.pin.use is Use.ADDED
+            return "added by kubecase skills add" if added else "no source any more"
         kept = self.pin is not None and self.pin.use is Use.KEPT
         return f"{self.folder} (an earlier version of it)" if kept else str(self.folder)
 
@@ -175,7 +181,7 @@ def places(choice: SkillChoice) -> Mapping[str, Place]:
                 raise _twice(name, str(found[name].folder), str(folder))
             found[name] = Place(name=name, folder=folder, pin=pins.get(name))
     for name, pin in pins.items():
-        if pin.use is not Use.ADDED:
+        if name in found and pin.use is not Use.ADDED:
             continue
         if name in found:
             raise _twice(name, str(found[name].folder), f"{choice.data}/{KEPT}, where it was added")

@@ -152,7 +152,8 @@ def rollback(
 ) -> int:
     """Give new runs the version of a skill that was pinned before, or the one named by --to.
 
-    The version comes from the data directory, so it works whatever became of the source.
+    The version comes from the data directory, so it works whatever became of the skill in its
+    source.
 
     Parameters
     ----------
