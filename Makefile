@@ -1,5 +1,5 @@
 # Everything a newcomer needs: `make demo` and `make test`.
-.PHONY: help demo test test-real check bench setup lock clean
+.PHONY: help demo test test-real check bench setup lock clean image-build image-test image-debug
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -32,6 +32,21 @@ setup: ## make .venv with everything for development
 
 lock: ## rewrite the hashed locks
 	@scripts/lock
+
+AGENT ?= claude
+ENGINE ?=
+WORKSPACE ?=
+
+image-build: ## build the image of one agent: make image-build AGENT=codex
+	@ENGINE='$(ENGINE)' scripts/image-build '$(AGENT)'
+
+image-test: ## try that image in a container as hardened as a run's
+	@scripts/setup runtime
+	@ENGINE='$(ENGINE)' scripts/image-test '$(AGENT)'
+
+image-debug: ## a shell in such a container: make image-debug AGENT=codex WORKSPACE=DIR
+	@scripts/setup runtime
+	@.venv/bin/kubecase container run -w '$(WORKSPACE)' --agent '$(AGENT)' --engine '$(or $(ENGINE),auto)' --debug
 
 clean: ## remove what was built here
 	rm -rf .venv .tools .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis build dist

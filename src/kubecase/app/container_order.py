@@ -63,29 +63,35 @@ def with_defaults(settings: Settings) -> Settings:
 
 
 def order_from(
-    settings: Settings, workspace: Path, words: tuple[str, ...], cluster: str | None
+    settings: Settings,
+    workspace: Path,
+    words: tuple[str, ...],
+    *,
+    cluster: str | None = None,
+    debugging: bool = False,
 ) -> ContainerOrder:
-    """The order for the agent that `settings` name; `words` are its prompt.
+    """The order for the agent that `settings` name; `words` are its prompt. For `debugging` it may
+    lack its key, and needs no prompt.
 
     Raises KubecaseError for a workspace that is refused, an agent that cannot be used, and where
     there is no prompt.
     """
     adopted = checked_workspace(workspace, settings.store.data_dir)
     choice = wiring.choose_agent(settings)
-    if isinstance(choice.agent, UnavailableAgent):
+    if isinstance(choice.agent, UnavailableAgent) and not debugging:
         raise choice.agent.error
     if choice.agent is None:
         raise AgentUnavailable(
             "cannot run the built-in investigator in a container: it is no program",
             hint="Name an agent: --agent claude, codex, gemini, opencode, goose or command.",
         )
-    is_command = choice.name == wiring.COMMAND
+    promptless = debugging or choice.name == wiring.COMMAND
     return ContainerOrder(
         settings=settings,
         choice=choice,
         agent=choice.agent,
         workspace=adopted,
-        prompt=_prompt(adopted, () if is_command else words, needed=not is_command),
+        prompt=_prompt(adopted, () if promptless else words, needed=not promptless),
         reached=wiring.cluster_collector(settings, cluster, None),
         at=wiring.now(),
     )

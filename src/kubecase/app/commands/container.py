@@ -62,7 +62,7 @@ def run(
 
     asked = {**limits.settings(), **whom.settings(() if debug else words)}
     settings = with_defaults(shared.settings(**asked).settings)
-    order = order_from(settings, workspace, words, whom.cluster)
+    order = order_from(settings, workspace, words, cluster=whom.cluster, debugging=debug)
     return _printed(order, json=json) if print_ else _done(order, words if debug else None, json)
 
 
