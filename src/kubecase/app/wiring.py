@@ -268,7 +268,7 @@ def investigator(
         data=settings.store.data_dir,
         limits=runtime.limits,
         skills=skill_choice(settings),
-        path=settings.host.search_path or DEFAULT_PATH,
+        path=_agents_path(settings),
         clock=now,
         require_report=runtime.require_report,
         exit_classes=settings.agent_options(choice.name).exit_classes,
@@ -280,6 +280,14 @@ def investigator(
         agent_ids=_agent_ids(contained),
         routes=routes_of(settings),
     )  # fmt: skip
+
+
+def _agents_path(settings: Settings) -> str:
+    """The PATH of agents: ours; with containers also where an image has its programs."""
+    found = settings.host.search_path or DEFAULT_PATH
+    if settings.agent_runtime.isolation != "container":
+        return found
+    return ":".join(dict.fromkeys((*found.split(":"), *DEFAULT_PATH.split(":"))))
 
 
 def _agent_ids(contained: "Containment") -> tuple[int, int] | None:
