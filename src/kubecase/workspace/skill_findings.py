@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from kubecase.workspace.skill_folder import Skill
 
 MOST_FINDINGS = 500
-LONGEST_LINE = 4000
+LONGEST_LINE = 2000
 
 _SUFFIXES = {".sh", ".bash", ".zsh", ".fish", ".py", ".rb", ".pl", ".js", ".ts", ".ps1"}
 _CHANGING = frozenset(
@@ -48,12 +48,14 @@ _ONLY_SAYS = re.compile(r"^\s*(?:echo|printf|print|log|info|warn)\b(?!.*(?:\$\(|
 
 _SHELLS = r"(?:sudo\s+)?(?:env\s+)?(?:/\S*/)?(?:ba|z|da|k)?sh\b|(?:/\S*/)?python[0-9.]*\b"
 _FETCHED = re.compile(
-    rf"\b(?:curl|wget)\b[^|]*\|\s*(?:{_SHELLS})|(?:{_SHELLS})\s+(?:-c\s*)?[\"']?(?:<\(|\$\()\s*"
-    rf"(?:curl|wget)\b|\beval\b.*\b(?:curl|wget)\b"
+    rf"\b(?:curl|wget)\b[^|]{{0,500}}\|\s*(?:{_SHELLS})|(?:{_SHELLS})\s+(?:-c\s*)?[\"']?(?:<\(|\$\()\s*"
+    rf"(?:curl|wget)\b|\beval\b.{{0,500}}\b(?:curl|wget)\b"
 )
 _CLIENT = re.compile(r"\.(create|delete|patch|replace|connect)_(?:namespaced_|cluster_|node|pers)")
 _CLIENT_SECRET = re.compile(r"\.(?:read|list)_(?:namespaced_)?secret")
-_PLAIN_REQUEST = re.compile(r"\bcurl\b.*(?:-X|--request)[\s=]*[\"']?(POST|PUT|PATCH|DELETE)\b")
+_PLAIN_REQUEST = re.compile(
+    r"\bcurl\b.{0,500}(?:-X|--request)[\s=]*[\"']?(POST|PUT|PATCH|DELETE)\b"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
