@@ -171,3 +171,30 @@ def test_several_agents_on_one_incident_are_told_of_once(home: Home, slack: Rece
     home.run("investigate", str(home.fault()), env={"TEAM_WEBHOOK": slack.url})
 
     assert len(slack.taken) == 1
+
+
+def test_an_agent_that_keeps_failing_is_told_of_once(home: Home, hook: Receiver) -> None:
+    """After so many failures in a row one message says so, and one that it answers again."""
+    agent = home.root / "agent.sh"
+    agent.write_text("#!/bin/sh\nexit 3\n")
+    agent.chmod(0o700)
+    settings(
+        home,
+        "sinks:\n  bus: {kind: webhook, url_env: BUS, on: [degraded, recovered]}\n"
+        f"agent_runtime: {{agent_command: [{agent}], breaker_failures: 2}}\n",
+    )
+    env = {"BUS": hook.url}
+
+    for _ in range(3):
+        home.run("investigate", str(home.fault()), "--agent", "command", env=env)
+    agent.write_text(
+        "#!/bin/sh\ncat >/dev/null\nyes 'The table is missing. ' | head -20 "
+        ">output/investigation.md\n"
+    )
+    for _ in range(2):
+        done = home.run("investigate", str(home.fault()), "--agent", "command", env=env)
+        assert done.returncode == 0, done.stderr
+
+    assert [each["kind"] for each in hook.taken] == ["degraded", "recovered"]
+    assert hook.taken[0]["reasons"] == ["exit_code", "exit_code"]
+    assert hook.taken[1]["failures"] == 3

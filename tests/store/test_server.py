@@ -222,3 +222,16 @@ async def test_a_stopped_writer_holds_up_nobody_for_long(address: str) -> None:
             )
         )
         assert held.scalar_one() == "30s"
+
+
+async def test_a_user_who_may_make_no_tables_is_told(postgres: Postgres) -> None:
+    """A database in which the user may create nothing is an error of the operator's."""
+    name = postgres.new_database()
+    postgres.sql(name, f"CREATE USER {name} PASSWORD '{PASSWORD}';")
+    address = postgres.address(name).replace("kubecase:", f"{name}:", 1)
+
+    with pytest.raises(StoreUnavailable, match="permission denied") as caught:
+        async with a_store(address):
+            pass
+
+    assert "GRANT CREATE" in (caught.value.hint or "")

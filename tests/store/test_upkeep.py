@@ -47,6 +47,21 @@ async def test_what_is_to_come_and_what_is_gone_is_told(place: Place) -> None:
     assert not found.is_current
 
 
+async def test_incidents_survive_the_way_back_and_forth(place: Place) -> None:
+    """Going back to the first schema and forward again loses no incident and no attempt."""
+    incident = an_incident()
+    async with a_store(place) as store:
+        await store.begin(incident, agent="claude")
+
+    await downgrade(place, "0001")
+    assert (await standing(place)).pending == REVISIONS[1:]
+    assert await upgrade(place) == ("0001", REVISIONS[-1])
+
+    async with a_store(place) as store:
+        assert (await store.story(incident.id)).incident == incident
+    assert (await standing(place)).is_current
+
+
 async def test_looking_makes_nothing(tmp_path: Path, postgres: Postgres) -> None:
     """To ask how an absent record stands makes neither a file nor a table."""
     found = await standing(tmp_path / "absent" / "kubecase.db")

@@ -84,6 +84,20 @@ def chosen_sinks(settings: Settings, sink: str | None) -> tuple[str, ...]:
     return known if sink is None else (sink,)
 
 
+async def tell_conclusion(settings: Settings, outbox: Outbox, concluded: "Concluded") -> bool:
+    """Put into the outbox what `concluded` makes true, as far as it is not there already; whether
+    it says something of the agent, too. Raises StoreUnavailable.
+    """
+    done = concluded.investigation
+    story = await outbox.store.story(done.incident_id)
+    # Of several agents none was told of by itself; of one alone this is on record already.
+    await outbox.tell_end(story.incident, done)
+    failures = settings.agent_runtime.breaker_failures
+    if not failures or done.agent == wiring.BUILTIN:
+        return False
+    return await outbox.tell_health(done.agent, failures=failures)
+
+
 async def tell_before_exit(
     settings: Settings, store: "Store", observer: Observer, concluded: "Concluded"
 ) -> None:
@@ -93,14 +107,12 @@ async def tell_before_exit(
     """
     if not settings.sinks:
         return
-    done = concluded.investigation
     try:
         outbox = outbox_of(settings, store, observer)
-        story = await store.story(done.incident_id)
-        # Of several agents none was told of by itself; of one alone this is on record already.
-        await outbox.tell_end(story.incident, done)
         with anyio.move_on_after(BEFORE_EXIT_SECONDS) as limit:
-            for sent in await outbox.send_due(incident_id=done.incident_id):
+            more = await tell_conclusion(settings, outbox, concluded)
+            about = None if more else concluded.investigation.incident_id
+            for sent in await outbox.send_due(incident_id=about):
                 tell_trouble(sent)
         if limit.cancelled_caught:
             print(f"kubecase: warning: {_LATER}", file=sys.stderr)

@@ -25,6 +25,7 @@ from kubecase.core.model import Incident, IncidentId, Investigation
 from kubecase.core.ports import Observer, Sink, Stop
 from kubecase.core.redact import Redactor
 from kubecase.service.groups import unwrapped
+from kubecase.service.health import ENDS, message_after
 from kubecase.service.report.saved import best_report
 from kubecase.service.routes import Route, addressed
 from kubecase.store import Addressed, Delivery, Story
@@ -90,6 +91,16 @@ class Outbox:
                 for sink in wanted
             )
         )  # fmt: skip
+
+    async def tell_health(self, agent: str, *, failures: int) -> bool:
+        """After an end of `agent`: tell if that was the last of `failures` in a row, or the first
+        success after them. Whether there was anything to tell.
+        """
+        ends = await self.store.agent_ends(agent, limit=ENDS)
+        message = message_after(agent, ends, failures=failures)
+        if message is not None:
+            await self.tell(message)
+        return message is not None
 
     async def send_due(self, *, incident_id: IncidentId | None = None) -> tuple[Sent, ...]:
         """Send all that is due, or what is due about one incident, some at a time; nothing twice

@@ -25,7 +25,7 @@ BUSY_SECONDS = 10.0
 _T = TypeVar("_T")
 _WRITING = "kubecase_writing"
 _TRIES = 4
-_COLLISIONS = 60
+_COLLISIONS = 200
 RETURN_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 4.0)
 """The pauses in which a server that was reached before may come back, as after a restart."""
 
@@ -43,7 +43,9 @@ _CODES: Mapping[str, str] = {
     "28P01": "Correct user and password of store.url (KUBECASE_STORE__URL).",
     "28000": "Let this user in by the server's pg_hba.conf, or correct store.url.",
     "3D000": "Create that database (`createdb NAME`), or correct the name in store.url.",
-    "42501": "Give that user the right to create tables in its database (GRANT CREATE ON SCHEMA).",
+    "42501": "Let that user own the database and create tables in it (GRANT CREATE ON SCHEMA).",
+    "40001": "Very many processes change the same at once; try again.",
+    "40P01": "Very many processes change the same at once; try again.",
     "53300": "Raise the server's max_connections, or run fewer processes.",
     "55P03": "Another process is changing the same; wait until it is done. Try: kubecase db check",
     "57P03": "The server is starting or stopping; try again in a moment.",
@@ -239,12 +241,14 @@ def unavailable_told(url: URL) -> Iterator[None]:
     """
     try:
         yield
-    except (IntegrityError, DataError, ProgrammingError):
-        raise
     except DBAPIError as error:
+        code = postgres.code_of(error)
+        ours = isinstance(error, IntegrityError | DataError | ProgrammingError)
+        if ours and code not in _CODES:
+            raise
         raise StoreUnavailable(
             f"cannot use the record {shown(url)}: {_without_password(str(error.orig), url)}",
-            hint=_hint(str(error.orig), postgres.code_of(error)),
+            hint=_hint(str(error.orig), code),
         ) from error
     except (NoConnection, OSError, postgres.CannotConnect) as error:
         words = _without_password(str(error) or type(error).__name__, url)
