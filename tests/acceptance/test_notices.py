@@ -198,3 +198,25 @@ def test_an_agent_that_keeps_failing_is_told_of_once(home: Home, hook: Receiver)
     assert [each["kind"] for each in hook.taken] == ["degraded", "recovered"]
     assert hook.taken[0]["reasons"] == ["exit_code", "exit_code"]
     assert hook.taken[1]["failures"] == 3
+
+
+def test_the_service_tells_what_it_concludes(home: Home, slack: Receiver) -> None:
+    """A fault that the service takes from a directory ends as one message in the channel."""
+    (home.root / "faults").mkdir()
+    settings(
+        home,
+        TEAM + "sources:\n  drop: {kind: directory, path: faults, cluster: dev}\n"
+        "agent_runtime: {agent: builtin}\n",
+    )
+    service = home.start("serve", env={"TEAM_WEBHOOK": slack.url})
+    try:
+        (home.root / "faults" / "one.json").write_bytes(home.fault().read_bytes())
+        slack.wait_for(1, seconds=60)
+    finally:
+        service.terminate()
+        said = service.communicate(timeout=60)[1]
+
+    assert service.returncode == 0, said
+    assert len(slack.taken) == 1
+    assert "api-0" in json.dumps(slack.taken)
+    assert b"xxxx-secret" not in said + everything_written(home)

@@ -18,6 +18,7 @@ import anyio
 from kubecase.app import wiring
 from kubecase.app.logs import LogObserver, configure_logs
 from kubecase.app.metrics import ObserverGroup, RuntimeMetrics
+from kubecase.app.serve_notices import Telling
 from kubecase.app.serve_rules import limits_of, rules_of
 from kubecase.app.serve_sources import Sources
 from kubecase.app.serve_work import Workshop
@@ -76,6 +77,7 @@ class Service:
         alone: bool,
     ) -> None:
         workshop = Workshop(loaded=lambda: self.loaded, store=store, observer=observer, alone=alone)
+        telling = Telling(settings=lambda: self.settings, store=store, observer=observer)
         dispatcher = Dispatcher(
             store=store,
             queue=queue,
@@ -85,6 +87,7 @@ class Service:
             made=workshop.made,
             give_up=workshop.give_up,
             left=workshop.left,
+            concluded=telling.concluded,
         )
         intake = Intake(
             desk=store.desk,
@@ -99,6 +102,7 @@ class Service:
             sources.follow(self.settings)
             group.start_soon(self._obey, sources, observer)
             group.start_soon(self._prune, store)
+            group.start_soon(telling.run)
             observer.record("service_started", pid=os.getpid())
             await self.stop.wait()
             intake.draining = True
