@@ -220,25 +220,47 @@ async def test_the_pages_of_skills_are_read_like_the_context(tmp_path: Path) -> 
 
 @pytest.mark.anyio
 async def test_a_report_is_left_and_checked(tmp_path: Path) -> None:
-    """The report lies where it is taken from; a machine form that does not fit is sent back."""
+    """The report lies where it is taken from at once; a machine form that does not fit is asked for
+    once more, with how it has to look, and the one that fits is taken.
+    """
     machine = {"summary": "A table is missing.", "hypotheses": []}
     async with offered(tmp_path) as tools:
+        output = tools.workspace.root / "output"
         text, refused = await tools.call("write_report", markdown="too short")
         assert refused
         assert "at least 100 bytes" in text
         text, refused = await tools.call(
             "write_report", markdown=REPORT, report_json='{"summary": 1}'
         )
-        assert refused
+        assert not refused
         assert "summary is not a text" in text
-        output = tools.workspace.root / "output"
-        assert not (output / "investigation.md").exists()
+        assert "Call write_report once more" in text
+        assert (output / "investigation.md").read_text() == REPORT
+        assert not (output / "report.json").exists()
         text, refused = await tools.call(
             "write_report", markdown=REPORT, report_json=json.dumps(machine)
         )
         assert not refused
-        assert (output / "investigation.md").read_text() == REPORT
+        assert "once more" not in text
         assert json.loads((output / "report.json").read_text()) == machine
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("form", [None, "", "{", "[" * 5000, "[]"])
+async def test_a_machine_form_is_asked_for_once_and_no_more(
+    tmp_path: Path, form: str | None
+) -> None:
+    """Without one, or with one that cannot be read, the agent is asked once; after that its prose
+    has to do.
+    """
+    arguments = {"markdown": REPORT} if form is None else {"markdown": REPORT, "report_json": form}
+    async with offered(tmp_path) as tools:
+        first, _ = await tools.call("write_report", **arguments)
+        second, refused = await tools.call("write_report", **arguments)
+
+    assert "Call write_report once more" in first
+    assert not refused
+    assert "are read from prose" in second
 
 
 @pytest.mark.anyio

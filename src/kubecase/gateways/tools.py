@@ -6,6 +6,7 @@ on record.
 
 import asyncio
 import hashlib
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from kubecase.core.errors import KubecaseError
 from kubecase.core.kubectl import Refused, Resources, parse_line
 from kubecase.core.redact import Redactor
+from kubecase.core.report import report_from_json
 from kubecase.gateways.audit import AuditLog
 from kubecase.gateways.kubectl import Kubectl, Ran
 from kubecase.gateways.tool_output import LONGEST, Narrowing, narrowed
@@ -23,6 +25,13 @@ AT_ONCE = 4
 
 MAX_REPORT = 512 * 1024
 KIND = "tool"
+ONCE_MORE = (
+    "Call write_report once more with the same markdown and with report_json, a JSON text such as "
+    '{"summary": "two to five sentences", "hypotheses": [{"category": "one of the list in the '
+    'prompt", "root_cause": "one sentence", "culprit": {"kind": "Deployment", "namespace": "shop", '
+    '"name": "api"}, "confidence": 0.8, "evidence": [{"source": "event:Failed", "quote": "word for '
+    'word"}], "next_steps": ["a change for a human"]}]}'
+)
 
 
 class CaseFiles(Protocol):
@@ -64,6 +73,7 @@ class Toolbox:
     files: CaseFiles | None
     most_calls: int = 1000
     calls: int = 0
+    asked_for_form: bool = False
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> ToolAnswer:
@@ -109,7 +119,7 @@ class Toolbox:
             markdown = _text(arguments, "markdown", MAX_REPORT) or ""
             machine = _text(arguments, "report_json", MAX_REPORT, needed=False)
             told = {"sha256": hashlib.sha256(markdown.encode("utf-8", "replace")).hexdigest()}
-            return told, lambda: _write_report(files, markdown, machine)
+            return told, lambda: self._write_report(files, markdown, machine)
         raise ToolRefused(f"there is no tool {name[:64]!a} here")
 
     async def _kubectl_read(
@@ -128,6 +138,27 @@ class Toolbox:
         async with self.turns:
             ran = await self.kubectl.run(call.argv)
         return ToolAnswer(text=self._told(ran, wanted))
+
+    async def _write_report(
+        self, files: CaseFiles, markdown: str, machine: str | None
+    ) -> ToolAnswer:
+        """Keep the report; a machine form that is missing or does not fit is asked for once."""
+        text = markdown.encode("utf-8", "replace")
+        if len(text) < 100:
+            raise ToolRefused("a report has at least 100 bytes; nothing was written")
+        wrong = _wrong_with(machine)
+        form = None if machine is None or wrong else machine.encode("utf-8", "replace")
+        try:
+            files.write_report(text, form)
+        except KubecaseError as error:
+            raise ToolRefused(str(error)) from None
+        if wrong is None:
+            return ToolAnswer(text="The report is written. Write it again if need be.")
+        if self.asked_for_form:
+            return ToolAnswer(text=f"The report is written. {wrong}: causes are read from prose.")
+        self.asked_for_form = True
+        said = f"The report is written, its machine form is not: {wrong}."
+        return ToolAnswer(text=f"{said} {ONCE_MORE}")
 
     def _told(self, ran: Ran, wanted: Narrowing) -> str:
         if ran.code is None:
@@ -157,17 +188,16 @@ async def _read_context(files: CaseFiles, name: str | None) -> ToolAnswer:
     return ToolAnswer(text=data.decode("utf-8", "replace"))
 
 
-async def _write_report(files: CaseFiles, markdown: str, machine: str | None) -> ToolAnswer:
-    if len(markdown.encode("utf-8", "replace")) < 100:
-        raise ToolRefused("a report has at least 100 bytes; nothing was written")
+def _wrong_with(machine: str | None) -> str | None:
+    """What is wrong with the machine form of a report; None if nothing is."""
+    if machine is None or not machine.strip():
+        return "report_json is missing"
     try:
-        files.write_report(
-            markdown.encode("utf-8", "replace"),
-            None if machine is None else machine.encode("utf-8", "replace"),
-        )
-    except KubecaseError as error:
-        raise ToolRefused(str(error)) from None
-    return ToolAnswer(text="The report is written. You may write it again; the last one counts.")
+        value = json.loads(machine)
+    except (ValueError, RecursionError):
+        return "report_json is not JSON"
+    _, findings = report_from_json(value)
+    return "report_json does not fit: " + "; ".join(findings[:5]) if findings else None
 
 
 def _text(arguments: Mapping[str, Any], key: str, most: int, *, needed: bool = True) -> str | None:
