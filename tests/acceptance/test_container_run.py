@@ -3,7 +3,10 @@ real containers of podman that are served a cluster.
 """
 
 import json
+import os
 import re
+import select
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,14 +198,57 @@ def test_an_agent_that_fails_is_said_to_have_failed(launcher: Launcher) -> None:
     assert "code: 7" in err
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_launcher_that_is_ended_leaves_no_container(
+    launcher: Launcher, number: signal.Signals, code: int
+) -> None:
+    """Interrupted or killed, the launcher takes its container along."""
+    os.mkfifo(launcher.workspace / "lifeline")
+    lifeline = os.open(launcher.workspace / "lifeline", os.O_RDONLY | os.O_NONBLOCK)
+    process = launcher.home.start(
+        "container", "run", "-w", str(launcher.workspace), "--agent", "command",
+        "--", "sh", "-c", "exec 3>lifeline; echo ready >&3; sleep 300", env=launcher.environment,
+    )  # fmt: skip
+    select.select([lifeline], [], [], 60)
+    assert os.read(lifeline, 16) == b"ready\n"
+
+    process.send_signal(number)
+
+    assert process.wait(60) == code
+    # Readable at its end: once nobody holds the other one any more.
+    assert select.select([lifeline], [], [], 60)[0]
+    assert os.read(lifeline, 16) == b""
+
+
+@pytest.mark.parametrize("trap", ["ln -s / output/investigation.md", "rm -r ~; ln -s / .home/x"])
+def test_what_an_agent_leaves_in_the_way_harms_nobody(launcher: Launcher, trap: str) -> None:
+    """Links in the place of what is written or removed afterwards lead nowhere."""
+    script = f"{trap}; rm -rf .home; ln -s /usr .home; exit 0"
+
+    code, _, err = launcher.run("--agent", "command", "--", "sh", "-c", script)
+
+    assert code == 0, err
+    assert (launcher.workspace / ".home").is_symlink()
+    assert Path("/usr/bin").is_dir()
+
+    code, _, err = launcher.run("--agent", "command", "--", "true")
+
+    assert code == 2
+    assert ".home" in err
+
+
 def test_debug_is_a_program_in_such_a_container(launcher: Launcher) -> None:
     """With --debug a program of one's own runs where the agent would, without key and network
     (req 22.7).
     """
-    script = "id -u; env; grep -c : /proc/net/dev; touch /x"
-    code, out, err = launcher.run("--agent", "claude", "--debug", "--", "sh", "-c", script)
+    script = "id -u; touch mine; env; grep -c : /proc/net/dev; touch /x"
+    code, out, err = launcher.run(
+        "--agent", "claude", "--user", "nobody", "--debug", "--", "sh", "-c", script
+    )
 
     assert code == 1
+    assert out.startswith("65534\n")
+    assert (launcher.workspace / "mine").exists()
     assert "Read-only file system" in err
     assert KEY not in out
     assert out.rstrip().endswith("1")

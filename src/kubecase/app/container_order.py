@@ -52,9 +52,10 @@ class ContainerOrder:
 
 def with_defaults(settings: Settings) -> Settings:
     """`settings` with what a launched container has unless it is told otherwise: a closed network,
-    and the image that is built for its agent.
+    and the image that is built for its agent. It ends with its launcher: no record leads to it.
     """
-    runtime, container = settings.agent_runtime, settings.container
+    container = settings.container
+    runtime = replace(settings.agent_runtime, when_supervisor_dies="die_with_me")
     if runtime.network == "auto":
         runtime = replace(runtime, network="none")
     if container.image is None:

@@ -25,10 +25,11 @@ from kubecase.app.container_command import (
     run_dir_of,
 )
 from kubecase.app.container_order import ContainerOrder
-from kubecase.app.containment import Containment, contain
+from kubecase.app.containment import Containment, contain, layer_options
 from kubecase.app.model_access import is_served
 from kubecase.app.serving import run_server
 from kubecase.app.session import stopped_by_signals
+from kubecase.core.errors import KubecaseError
 from kubecase.core.lifecycle import judge
 from kubecase.core.model import Cause, Command, Ended, Exit
 from kubecase.core.ports import Silence, Started, Stop, Stream
@@ -73,8 +74,7 @@ async def run(order: ContainerOrder, tell: Tell) -> Ran:
             return await _run(order, contained, access, stop if access is None else access.stop)
     finally:
         shutil.rmtree(run_dir_of(order), ignore_errors=True)
-        with suppress(OSError):
-            order.workspace.remove(order.home)
+        _forget_home(order)
 
 
 @dataclass(kw_only=True)
@@ -114,9 +114,7 @@ async def _run(
     workspace.write(command.files)
     log = workspace.create_log(order.log)
     try:
-        user = contained.user
-        if user is not None and user.uid != os.geteuid():
-            hand_over(workspace, user.uid, user.gid)
+        _hand_over(order)
         exit = await contained.runtime.run(
             command, order.settings.agent_runtime.limits, run_dir=run_dir, stop=stop,
             watcher=_Watcher(log=log, access=access),
@@ -135,11 +133,25 @@ async def _run(
     return Ran(ended=ended, exit=exit, log=workspace.root / order.log)
 
 
+def _hand_over(order: ContainerOrder) -> None:
+    """Give the workspace to the user that agents run as, if that is another one."""
+    user = layer_options(order.settings).switched_user
+    if user is not None:
+        hand_over(order.workspace, user.uid, user.gid)
+
+
+def _forget_home(order: ContainerOrder) -> None:
+    """Remove its HOME, unless it has made something else of the way to it."""
+    with suppress(OSError, KubecaseError):
+        order.workspace.remove(order.home)
+
+
 def _keep_report(order: ContainerOrder, text: str) -> None:
     """Put what the agent said at its end where reports lie, unless it has left one itself."""
     try:
         order.workspace.read_start(REPORT, 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, KubecaseError):
+        # Nothing, or something that nobody can read as a file.
         order.workspace.replace(REPORT, text.encode("utf-8", "replace"))
 
 
@@ -152,6 +164,7 @@ def debug(order: ContainerOrder, words: tuple[str, ...]) -> int:
     command = Command(
         argv=words or SHELL, environment=environment_of(order), cwd=order.workspace.root
     )
+    _hand_over(order)
     layer = layer_of(order)
     wrapped = layer.wrap(command, run_dir_of(order))
     at = wrapped.argv.index("run") + 1
@@ -166,8 +179,7 @@ def debug(order: ContainerOrder, words: tuple[str, ...]) -> int:
         if wrapped.cleanup is not None:
             argv, environment = wrapped.cleanup
             subprocess.run(argv, env=dict(environment), capture_output=True, check=False)
-        with suppress(OSError):
-            order.workspace.remove(order.home)
+        _forget_home(order)
 
 
 @asynccontextmanager
