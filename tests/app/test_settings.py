@@ -241,8 +241,8 @@ def test_all_mistakes_are_told_at_once_with_their_places(desk: Desk) -> None:
   max_duration_minutes: 0
   read_only_mode: yes
   skills: [{name: triage, enabeld: true}]
-web:
-  listen: 127.0.0.1:8080
+publish:
+  to: somewhere
 agents:
   claude: {modle: x, max_turns: 0}
 clusters:
@@ -258,7 +258,7 @@ retries: 3
         f"{desk.file}:3:25 agent_runtime.max_duration_minutes - must be more than zero",
         f"{desk.file}:4:19 agent_runtime.read_only_mode - is neither true nor false",
         f"{desk.file}:5:27 agent_runtime.skills.0.enabeld - unknown key; did you mean enabled?",
-        f"{desk.file}:6:1 web - this section is not available in this version",
+        f"{desk.file}:6:1 publish - this section is not available in this version",
         f"{desk.file}:9:12 agents.claude.modle - unknown key; did you mean model?",
         f"{desk.file}:9:33 agents.claude.max_turns - must be from 1 to 1000",
         f"{desk.file}:11:3 clusters.not a name! - not a name! is not a name for this",

@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("config", "config:app", "settings: show, schema, example"),
         ("db", "db:app", "the database: check, upgrade, backup"),
         ("skills", "skills:app", "skills of agents: list, add, pin, verify, remove, rollback"),
+        ("token", "token:app", "who may use the HTTP API: create, list, revoke"),
         ("gc", "gc:gc", "delete or archive workspaces whose time is over"),
         ("completion", "completion:completion", "shell completion for bash, zsh or fish"),
     ),

@@ -13,7 +13,7 @@ from kubecase.core.lifecycle import is_final, may_follow
 from kubecase.core.model import Incident, IncidentId, IncidentState, Investigation, Status
 from kubecase.core.ports import Observer, Silence
 from kubecase.store import ends as last_ends
-from kubecase.store import location, migrate, reading, rows, writing
+from kubecase.store import location, migrate, reading, rows, searching, writing
 from kubecase.store.database import Database, opened
 from kubecase.store.deliveries import Addressed, Deliveries, put
 from kubecase.store.desk import Desk
@@ -239,6 +239,18 @@ class Store:
             lambda connection: reading.listed(
                 connection, limit=limit, status=status, cluster=cluster, namespace=namespace
             )
+        )
+
+    async def search(self, search: searching.Search) -> tuple[searching.Found, ...]:
+        """The incidents that fit `search`, newest first."""
+        return await self._database.read(lambda c: searching.searched(c, search))
+
+    async def progress(
+        self, incident_id: IncidentId, *, after: int = 0, limit: int = 100
+    ) -> searching.Progress:
+        """How far an incident is; decisions after the one numbered `after`. IncidentUnknown."""
+        return await self._database.read(
+            lambda c: searching.progressed(c, incident_id, after=after, limit=limit)
         )
 
     async def story(self, incident_id: IncidentId) -> Story:

@@ -38,6 +38,8 @@ from kubecase.app.settings.values import (
     SourceOptions,
     StoreSettings,
 )
+from kubecase.app.settings.web import TokenSection, WebSection, web_settings
+from kubecase.app.settings.web_values import WebSettings
 from kubecase.core.ports import Credential
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
@@ -49,11 +51,16 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "sources": SourceSection,
     "limits": LimitsSection,
     "sinks": SinkSection,
+    "web": WebSection,
     "container": ContainerSection,
     "store": StoreSection,
 }
 
-_LISTED: Mapping[str, type[BaseModel]] = {"skills": SkillSection, "silences": SilenceSection}
+_LISTED: Mapping[str, type[BaseModel]] = {
+    "skills": SkillSection,
+    "silences": SilenceSection,
+    "tokens": TokenSection,
+}
 """Options that are lists of mappings."""
 
 
@@ -139,6 +146,7 @@ class _Settings:
                 **{**document.container.model_dump(), "mounts": tuple(document.container.mounts)}
             ),
             limits=_limits(document.limits),
+            web=self.web(document.web),
             sources={name: self.source(name, each) for name, each in document.sources.items()},
             store=StoreSettings(url=document.store.url, data_dir=data_dir),
             model_keys=dict(keys),
@@ -215,6 +223,16 @@ class _Settings:
             min_severity=section.min_severity,
             namespaces=tuple(section.namespaces),
             excluded_namespaces=tuple(section.excluded_namespaces),
+        )
+
+    def web(self, section: WebSection) -> WebSettings:
+        if (section.tls_cert is None) != (section.tls_key is None):
+            missing = "tls_key" if section.tls_key is None else "tls_cert"
+            self.gathered.finding(("web",), f"has no {missing}, and one does not go without other")
+        return web_settings(
+            section,
+            tls_cert=self.path("web.tls_cert", section.tls_cert),
+            tls_key=self.path("web.tls_key", section.tls_key),
         )
 
     def source(self, name: str, section: SourceSection) -> SourceOptions:

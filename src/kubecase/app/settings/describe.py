@@ -19,6 +19,7 @@ _NAMED = {
 }  # fmt: skip
 _LISTED = {
     "agent_runtime": {"skills": "SkillSection"}, "limits": {"silences": "SilenceSection"},
+    "web": {"tokens": "TokenSection"},
 }  # fmt: skip
 """Sections that are mappings by name, and the name that examples use."""
 

@@ -8,7 +8,13 @@ from typing import Any
 from kubecase.app.settings import names
 from kubecase.app.settings.keys import choose
 from kubecase.app.settings.units import format_duration, format_size
-from kubecase.app.settings.values import ContainerSettings, LimitsSettings, Loaded, Skill
+from kubecase.app.settings.values import (
+    ContainerSettings,
+    LimitsSettings,
+    Loaded,
+    Skill,
+)
+from kubecase.app.settings.web_values import WebSettings
 
 NOT_SET = "not set"
 
@@ -60,6 +66,7 @@ def _values(loaded: Loaded) -> Iterator[tuple[str, str]]:
     )
     from kubecase.app.settings.service import LimitsSection, SourceSection
     from kubecase.app.settings.sinks import SinkSection
+    from kubecase.app.settings.web import WebSection
 
     settings = loaded.settings
     for key in AgentRuntimeSection.model_fields:
@@ -79,6 +86,8 @@ def _values(loaded: Loaded) -> Iterator[tuple[str, str]]:
         yield f"container.{key}", _container_value(settings.container, key)
     for key in LimitsSection.model_fields:
         yield f"limits.{key}", _limit_value(settings.limits, key)
+    for key in WebSection.model_fields:
+        yield f"web.{key}", _web_value(settings.web, key)
     url = settings.store.url
     yield "store.url", NOT_SET if url is None else re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
     yield "store.data_dir", str(settings.store.data_dir)
@@ -90,6 +99,18 @@ def _limit_value(limits: LimitsSettings, key: str) -> str:
         return "[" + ", ".join(each.reason for each in value) + "]"
     if value is None:
         return "off"
+    return format_duration(value) if isinstance(value, float) else _text(value)
+
+
+def _web_value(web: WebSettings, key: str) -> str:
+    match key:
+        case "listen":
+            return web.listen
+        case "tokens":
+            return "[" + ", ".join(each.name for each in web.tokens) + "]"
+        case "max_body":
+            return format_size(web.max_body)
+    value = getattr(web, key)
     return format_duration(value) if isinstance(value, float) else _text(value)
 
 

@@ -39,6 +39,7 @@ from kubecase.app.settings.values import (
     ModelProtocol,
     SeverityWord,
 )
+from kubecase.app.settings.web import WebSection
 
 MODEL_KEYS: Mapping[str, str] = {
     "anthropic_api_key": "ANTHROPIC_API_KEY",
@@ -47,7 +48,7 @@ MODEL_KEYS: Mapping[str, str] = {
 }
 """The name that CLIs read each model key by."""
 
-LATER = ("publish", "web")
+LATER = ("publish",)
 """Sections that the design knows and this version does not have yet."""
 
 
@@ -234,5 +235,6 @@ class Document(Section):
     sinks: dict[Name, SinkSection] = Field(
         default={}, description="Who is told, by a name of one's own (docs/notices.md)."
     )
+    web: WebSection = Field(default_factory=WebSection)
     container: ContainerSection = Field(default_factory=ContainerSection)
     store: StoreSection = Field(default_factory=StoreSection)

@@ -16,12 +16,14 @@ def sections() -> Mapping[str, frozenset[str]]:
     from kubecase.app.settings.container import ContainerSection
     from kubecase.app.settings.model import StoreSection
     from kubecase.app.settings.service import LimitsSection
+    from kubecase.app.settings.web import WebSection
 
     return {
         "agent_runtime": frozenset(AgentRuntimeSection.model_fields),
         "container": frozenset(ContainerSection.model_fields),
         "store": frozenset(StoreSection.model_fields),
         "limits": frozenset(LimitsSection.model_fields),
+        "web": frozenset(WebSection.model_fields),
     }
 
 

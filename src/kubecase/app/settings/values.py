@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
+from kubecase.app.settings.web_values import WebSettings
+
 if TYPE_CHECKING:  # half of this package's import time, and `kubecase config` needs neither
     from kubecase.core.model import Limits
     from kubecase.core.ports import Credential
@@ -313,6 +315,7 @@ class Settings:
     container: ContainerSettings
     store: StoreSettings
     limits: LimitsSettings
+    web: WebSettings
     model_keys: Mapping[str, "Credential"]
     host: Host
     models: Mapping[str, ModelOptions] = field(default_factory=dict)
