@@ -210,7 +210,7 @@ def test_a_written_out_password_is_hidden() -> None:
     url = parse("postgresql://kubecase:%2F%23%3F%40:x@h:5432/kubecase?sslmode=verify-full")
 
     assert url.password == "/#?@:x"
-    assert shown(url) == "postgresql+asyncpg://kubecase:***@h:5432/kubecase?sslmode=verify-full"
+    assert shown(url) == "postgresql://kubecase:***@h:5432/kubecase?sslmode=verify-full"
 
 
 async def test_a_stopped_writer_holds_up_nobody_for_long(address: str) -> None:

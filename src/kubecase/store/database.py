@@ -24,10 +24,13 @@ BUSY_SECONDS = 10.0
 
 _T = TypeVar("_T")
 _WRITING = "kubecase_writing"
-_TRIES = 4
+_TRIES = 8
 _COLLISIONS = 200
 RETURN_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 4.0)
 """The pauses in which a server that was reached before may come back, as after a restart."""
+
+PATIENCE_SECONDS = 30.0
+"""After so long nothing is asked again: a server that hangs takes long over each refusal."""
 
 _HINTS: Mapping[str, str] = {
     "locked": "Another process holds the record for long. Try again, or stop that process.",
@@ -114,16 +117,18 @@ class Database:
 
     async def _persistently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
         """What `ask` returns, asked again while a server that was there before is away."""
+        until = anyio.current_time() + PATIENCE_SECONDS
         for pause in (*RETURN_SECONDS, None):
             try:
                 answer = await ask()
             except postgres.TROUBLES as error:
-                if pause is None or not self._reached or not postgres.lost(error):
+                late = pause is None or anyio.current_time() > until
+                if late or not self._reached or not postgres.lost(error):
                     raise
             else:
                 self._reached = self._server
                 return answer
-            await anyio.sleep(pause)
+            await anyio.sleep(pause or 0)
         raise AssertionError("unreachable: the last try returns or raises")
 
     async def _repeated(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
@@ -135,6 +140,7 @@ class Database:
                 refused += 1
                 if refused == _TRIES:
                     raise
+                await anyio.sleep(random.uniform(0, 0.002 * refused) * self._server)  # noqa: S311
             except DBAPIError as error:
                 collisions += 1
                 if collisions == _COLLISIONS or not postgres.collided(error):

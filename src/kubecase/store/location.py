@@ -56,7 +56,9 @@ def file_of(url: URL) -> Path | None:
 def shown(url: URL) -> str:
     """`url` in the words of a message: the path, or the address without its password."""
     file = file_of(url)
-    return str(file) if file else url.render_as_string(hide_password=True)
+    if file:
+        return str(file)
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
 
 
 def prepare(file: Path, *, mounts: Path = MOUNTS) -> None:
