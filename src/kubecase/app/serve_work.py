@@ -70,6 +70,15 @@ class Workshop:
         runtime = replace(loaded.settings.agent_runtime, agent=own.agent, agents=())
         return replace(loaded, settings=replace(loaded.settings, agent_runtime=runtime))
 
+    async def healed(self, incident: Incident) -> str | None:
+        """Why `incident` needs no work any more, as far as its cluster says so plainly."""
+        reached = self.reached(incident.fault.cluster)
+        if reached is None:
+            return None
+        from kubecase.clusters.healing import healed
+
+        return await healed(reached.credentials, incident.fault, wiring.now())
+
     async def give_up(self, incident: Incident, why: str) -> None:
         """Conclude one that nobody can work."""
         choice = wiring.named_choice(wiring.BUILTIN, self.loaded().settings, "nobody else may")
