@@ -43,6 +43,12 @@ same name cannot be mistaken for them. All others go by name alone, through the 
 """
 
 NOT_JOINED = "that takes podman as root, whose containers can join a network that kubecase has made"
+ELSEWHERE = frozenset({"CONTAINER_HOST", "CONTAINER_CONNECTION"})
+"""Variables that make podman the client of a service, whose own network "host" would mean."""
+
+LOCAL = "--remote=false"
+"""The same for what a configuration file may say."""
+
 NO_IMAGE = "no image is set: container.image"
 EXIT_CODES = "exit codes: 129 to 192 cannot be told from a death by a signal, and are read as that"
 DISK = "disk: what the agent writes is watched and ended at the limit, not bounded by the engine"
@@ -89,11 +95,13 @@ class ContainerLayer:
     def closes_served_network(self) -> bool:
         """Whether what kubecase serves can be reached from a container that has no other network.
 
-        Docker starts containers by a daemon, and podman without root makes a namespace of its own:
-        both leave the network of their client.
+        Docker and a podman of elsewhere start containers by a daemon, and podman without root makes
+        a namespace of its own: all of these leave the network of their client.
         """
         program = self._program()
-        return program is not None and not program.endswith("docker") and os.geteuid() == 0
+        if program is None or program.endswith("docker") or os.geteuid() != 0:
+            return False
+        return not ELSEWHERE & self.container.client_environment.keys()
 
     def probe(self) -> Probe:
         """Ask the engine for the image."""
@@ -148,7 +156,13 @@ class ContainerLayer:
         name = container_name(run_dir)
         base = (program, *self.container.engine_arguments)
         return Wrapped(
-            argv=(*base, *self._run(command, run_dir, name, program), image, *command.argv),
+            argv=(
+                *base,
+                *((LOCAL,) if served else ()),
+                *self._run(command, run_dir, name, program),
+                image,
+                *command.argv,
+            ),
             environment={**client, **secret},
             confinement={
                 "keeps_capabilities": True,
