@@ -111,14 +111,20 @@ def test_a_served_container_joins_the_network_that_its_client_is_put_into(tmp_pa
 
     assert found.confinement["listen"] == [8181]
     assert following(found.argv, "--network") == ["host"]
-    assert found.argv.index("--remote=false") < found.argv.index("run")
 
 
-def test_a_podman_of_elsewhere_is_not_told_to_serve(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["variable", "file"])
+def test_a_podman_of_elsewhere_is_not_told_to_serve(tmp_path: Path, by: str) -> None:
     """With a service that makes the containers, "host" would be the network of that one's host."""
     runtime_of(CONTAINER)
-    away = replace(ENGINE, client_environment={"CONTAINER_HOST": "unix:///run/podman/podman.sock"})
-    layer = ContainerLayer(options=LayerOptions(network="none"), container=away)
+    address = f"unix://{tmp_path}/no.sock"
+    (tmp_path / "containers.conf").write_text("[engine]\nremote = true\n")
+    away = {
+        "variable": {"CONTAINER_HOST": address},
+        "file": {"CONTAINERS_CONF": str(tmp_path / "containers.conf")},
+    }[by]
+    made = replace(ENGINE, client_environment={"HOME": str(tmp_path), **away}, engine_arguments=())
+    layer = ContainerLayer(options=LayerOptions(network="none"), container=made)
 
     with pytest.raises(RuntimeUnavailable, match="podman as root"):
         layer.wrap(command(("agent",), tmp_path, ports=(8181,)), tmp_path / "run")

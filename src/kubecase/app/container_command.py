@@ -84,7 +84,7 @@ def run_dir_of(order: ContainerOrder) -> Path:
 
 
 def argv_of(order: ContainerOrder) -> tuple[str, ...]:
-    """What the engine would be told; nothing is started, written or asked for it.
+    """What the engine would be told; nothing is started or written for it.
 
     Raises RuntimeUnavailable where no engine is installed.
     """

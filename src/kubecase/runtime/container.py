@@ -43,12 +43,6 @@ same name cannot be mistaken for them. All others go by name alone, through the 
 """
 
 NOT_JOINED = "that takes podman as root, whose containers can join a network that kubecase has made"
-ELSEWHERE = frozenset({"CONTAINER_HOST", "CONTAINER_CONNECTION"})
-"""Variables that make podman the client of a service, whose own network "host" would mean."""
-
-LOCAL = "--remote=false"
-"""The same for what a configuration file may say."""
-
 NO_IMAGE = "no image is set: container.image"
 EXIT_CODES = "exit codes: 129 to 192 cannot be told from a death by a signal, and are read as that"
 DISK = "disk: what the agent writes is watched and ended at the limit, not bounded by the engine"
@@ -101,7 +95,9 @@ class ContainerLayer:
         program = self._program()
         if program is None or program.endswith("docker") or os.geteuid() != 0:
             return False
-        return not ELSEWHERE & self.container.client_environment.keys()
+        # Asked, since variables and files of configuration may both lead it elsewhere.
+        done = self._ask("info", "--format", "{{.Host.ServiceIsRemote}}")
+        return done is not None and done.returncode == 0 and done.stdout.strip() == b"false"
 
     def probe(self) -> Probe:
         """Ask the engine for the image."""
@@ -156,13 +152,7 @@ class ContainerLayer:
         name = container_name(run_dir)
         base = (program, *self.container.engine_arguments)
         return Wrapped(
-            argv=(
-                *base,
-                *((LOCAL,) if served else ()),
-                *self._run(command, run_dir, name, program),
-                image,
-                *command.argv,
-            ),
+            argv=(*base, *self._run(command, run_dir, name, program), image, *command.argv),
             environment={**client, **secret},
             confinement={
                 "keeps_capabilities": True,
