@@ -9,16 +9,22 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fakes.incidents import a_fault
+from kubecase.app.intake_metrics import filter_of
 from kubecase.app.logs import configure_logs
 from kubecase.app.metrics import ERROR_TYPES, NAMES, ObserverGroup, RuntimeMetrics
 from kubecase.core.errors import KubecaseError
-from kubecase.core.model import Reason, Status
+from kubecase.core.intake import Rules, Silence, filtered
+from kubecase.core.model import Reason, Resource, Status
+from kubecase.core.severity import Severity
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -114,6 +120,84 @@ def test_the_breaker_of_each_agent_is_shown() -> None:
     found = samples(metrics)
     assert found["kubecase_circuit_breaker_state{agent=claude}"] == 2
     assert found["kubecase_circuit_breaker_state{agent=codex}"] == 1
+
+
+def test_a_service_counts_what_comes_in_and_what_waits() -> None:
+    """Faults by severity and source, incidents queued and expired, depth, sources (formats 6)."""
+    metrics = RuntimeMetrics(clusters=["prod"])
+
+    serve(metrics)
+    metrics.record("incident_expired", cluster="prod", waited=700)
+    metrics.record("queue_depth", cluster="prod", depth=2)
+
+    found = samples(metrics)
+    received = "kubecase_faults_received_total{cluster=prod,severity=critical,source=http}"
+    assert found[received] == 1
+    assert found["kubecase_incidents_queued_total{}"] == 1
+    assert found["kubecase_incidents_expired_total{}"] == 1
+    assert found["kubecase_queue_depth{cluster=prod}"] == 2
+    source = "cluster=prod,source=kubernetes:events"
+    assert found[f"kubecase_source_connected{{{source}}}"] == 1
+    assert (
+        found[
+            "kubecase_source_reconnections_total{"
+            + source.replace("source", "reason=expired,source")
+            + "}"
+        ]
+        == 1
+    )
+    assert sum(v for k, v in found.items() if k.startswith("kubecase_build_info")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({"severity": Severity.INFO}, "severity"),
+        ({"namespace": "kube-system"}, "namespace"),
+        ({"namespace": "elsewhere"}, "namespace"),
+        ({"reason": "Known"}, "silenced"),
+        ({"team": "b"}, "label"),
+    ],
+)
+def test_every_rule_of_a_filter_has_a_label_of_its_own(changes: dict[str, Any], label: str) -> None:
+    """What the intake's own rules say is counted by which of them it was."""
+    team = changes.pop("team", "a")
+    pod = Resource(kind="Pod", name="x", namespace=changes.pop("namespace", "shop"))
+    rules = Rules(
+        namespaces=("shop", "kube-system"), excluded_namespaces=("kube-*",), labels={"team": "a"},
+        silences=(Silence(reason="upgrade", fault="Known"),),
+    )  # fmt: skip
+    fault = a_fault(resource=pod, labels={"team": team}, **changes)
+    said = filtered(fault, rules, fault.seen_at)
+
+    metrics = RuntimeMetrics(clusters=["prod"])
+    metrics.record("fault_decided", cluster="prod", decision="filtered", reason=said)
+
+    found = samples(metrics)
+    assert found[f"kubecase_faults_filtered_total{{cluster=prod,reason={label}}}"] == 1
+    off = filtered(fault, replace(rules, triage=False), fault.seen_at)
+    assert filter_of(str(off)) == "triage_off"
+
+
+def test_sources_and_reasons_cannot_invent_series_without_end() -> None:
+    """Only so many sources and reasons are told apart; a source nobody wants any more is gone."""
+    metrics = RuntimeMetrics(clusters=["prod"])
+    for number in range(400):
+        metrics.record("fault_received", cluster=f"c{number}", severity="x", source=f"s{number}")
+        metrics.record(
+            "source_reconnecting", cluster="prod", source="a", reason=f"told so at {number}"
+        )
+        metrics.record("source_state", cluster="prod", source=f"s{number}\n", state="failed")
+    metrics.record("source_state", cluster="prod", source="s1", state="active")
+    metrics.record("source_state", cluster="prod", source="s1", state="removed")
+
+    names = list(samples(metrics))
+
+    assert len([n for n in names if n.startswith("kubecase_faults_received")]) <= 201
+    assert len([n for n in names if n.startswith("kubecase_source_reconnections")]) <= 31
+    assert [n for n in names if n.startswith("kubecase_source_connected")] == [
+        "kubecase_source_connected{cluster=prod,source=other}"
+    ]
 
 
 def test_the_size_that_was_measured_last_is_shown() -> None:
@@ -270,11 +354,26 @@ def test_one_failing_observer_never_stops_another(tmp_path: Path) -> None:
     assert "No space left on device" in log.read_text()
 
 
+def serve(metrics: RuntimeMetrics) -> None:
+    """A service that takes one fault in and has one source."""
+    metrics.record("fault_received", cluster="prod", severity="critical", source="http")
+    metrics.record(
+        "fault_decided", cluster="prod", decision="opened", reason="a new fault", incident_id="a"
+    )
+    metrics.record("incident_queued", cluster="prod", incident_id="a")
+    metrics.record("queue_depth", cluster="prod", depth=3)
+    metrics.record("source_state", cluster="prod", source="kubernetes:events", state="active")
+    metrics.record(
+        "source_reconnecting", cluster="prod", source="kubernetes:events", reason="expired"
+    )
+
+
 def scraped_names() -> set[str]:
     metrics = RuntimeMetrics(clusters=["prod"])
     run(metrics, "a", Status.SUCCESS)
     metrics.record("workspace_size", cluster="prod", bytes=7)
     metrics.record("breaker", agent="claude", position="closed")
+    serve(metrics)
     return {name.partition("{")[0] for name in samples(metrics)}
 
 
@@ -342,6 +441,7 @@ def test_prometheus_accepts_what_is_served(promtool: str) -> None:
     """The scraped text passes Prometheus's own check of metrics (req 14.1)."""
     metrics = RuntimeMetrics(clusters=["prod"])
     run(metrics, "a", Status.SUCCESS)
+    serve(metrics)
 
     checked = subprocess.run(
         [promtool, "check", "metrics"], input=metrics.text(),

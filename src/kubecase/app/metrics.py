@@ -10,6 +10,7 @@ are for logs only.
 - `workspace_size`: cluster, bytes
 - `breaker`: agent (the name of an adapter), position (one of `BREAKER_POSITIONS`)
 - `error`: error_type (one of `ERROR_TYPES`; any other word counts as `other`), error
+- those of the service: see `intake_metrics`
 
 An attempt counts as active from the moment it is `starting` until it has any final status. An
 `agent_completed` ends whatever of its incident is still counted, so that no way of ending leaves
@@ -22,6 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kubecase.app import intake_metrics
 from kubecase.core.errors import KubecaseError
 from kubecase.core.lifecycle import is_final
 from kubecase.core.model import Reason, Status
@@ -47,6 +49,7 @@ NAMES = MappingProxyType({
     "size": "agent_runtime_workspace_size_bytes",
     "errors": "agent_runtime_errors_total",
     "breaker": "kubecase_circuit_breaker_state",
+    **intake_metrics.NAMES,
 })  # fmt: skip
 
 BREAKER_POSITIONS = ("closed", "half_open", "open")
@@ -100,10 +103,12 @@ class RuntimeMetrics:
             NAMES["breaker"], "Whether an agent is asked: 0 closed, 1 half open, 2 open.",
             ["agent"], registry=self.registry,
         )  # fmt: skip
+        self._intake = intake_metrics.IntakeMetrics(self.registry, self._cluster)
         self._begin()
 
     def _begin(self) -> None:
         """Let every series start at zero: the first failure must be an increase already."""
+        self._intake.begin(frozenset({*self._clusters, OTHER}))
         for cluster in {*self._clusters, OTHER}:
             self._gauge.labels(cluster).set(0)
             for status in FINAL:
@@ -130,6 +135,8 @@ class RuntimeMetrics:
             case "error":
                 word = str(fields.get("error_type", OTHER))
                 self._errors.labels(cluster, word if word in ERROR_TYPES else OTHER).inc()
+            case _:
+                self._intake.record(event, fields)
 
     def _cluster(self, name: object) -> str:
         return name if isinstance(name, str) and name in self._clusters else OTHER
