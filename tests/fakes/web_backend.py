@@ -33,6 +33,7 @@ class StoreBackend:
     states: Sequence[ClusterState] = ()
     trouble: str | None = None
     gate: anyio.Event | None = None
+    waiting: int = 0
     bug: Exception | None = None
     _intake: Intake | None = None
 
@@ -56,7 +57,9 @@ class StoreBackend:
         if self.bug is not None:
             raise self.bug
         if self.gate is not None:
+            self.waiting += 1
             await self.gate.wait()
+            self.waiting -= 1
         return await self.intake.accept([each.fault for each in faults])
 
     async def resolve(self, faults: Sequence[FaultInput]) -> Sequence[Accepted]:

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kubecase import __version__
@@ -46,14 +46,17 @@ def build(context: Context) -> FastAPI:
     app.state.context = context
     app.state.answers = Answers(backend=context.backend)
 
+    document = json.dumps(openapi(app)).encode()
+
     @app.get(OPENAPI, include_in_schema=False)
-    async def document(request: Request) -> JSONResponse:
-        return JSONResponse(openapi(request.app))
+    async def _document() -> Response:
+        return Response(document, media_type="application/json")
 
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(KubecaseError, _kubecase_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _bug)
     return app
 
@@ -156,6 +159,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
     ]
     said = "; ".join(f"{each.pointer}: {each.detail}" for each in found[:3])
     return _answer(Problem(422, said, errors=found))
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """Nobody reads this any more; it only is no bug of ours."""
+    return _answer(Problem(400, "the request was broken off"))
 
 
 async def _bug(request: Request, error: Exception) -> Response:

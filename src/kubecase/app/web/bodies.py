@@ -2,16 +2,22 @@
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
+from starlette.requests import ClientDisconnect
 
 from kubecase.app.web.context import context_of
+from kubecase.app.web.lingering import discard
 from kubecase.app.web.problems import FieldError, Problem
 from kubecase.clusters.untrusted import Unreadable, decode, parse_json
 
 if TYPE_CHECKING:
     from fastapi import Request
+
+HEARD_OUT = 16 * 1024 * 1024
+HEARD_SECONDS = 2.0
+"""How much of a body that is too large is taken and thrown away, so that its sender is told."""
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 
@@ -44,25 +50,37 @@ async def read_body(request: "Request") -> bytes:
     Both close the connection, since what is left of the body is not read.
     """
     web = context_of(request).settings.web
-    close = {"Connection": "close"}
-    too_large = Problem(
-        413, f"the body is larger than {web.max_body} bytes", hint="Send fewer faults at once; "
-        "web.max_body may be raised.", headers=close,
-    )  # fmt: skip
     stated = request.headers.get("content-length", "0")
     if stated.isascii() and stated.isdigit() and int(stated[:20]) > web.max_body:
-        raise too_large
+        # Who asks first whether to send it at all is not waited for.
+        await _refuse(request, web.max_body, rest="expect" not in request.headers)
     read: list[bytes] = []
     size = 0
-    with anyio.move_on_after(web.body_timeout) as scope:
-        async for piece in request.stream():
-            size += len(piece)
+    with anyio.move_on_after(web.body_timeout):
+        while True:
+            message = await request.receive()
+            if message["type"] != "http.request":
+                raise ClientDisconnect
+            more = message.get("more_body", False)
+            read.append(message.get("body", b""))
+            size += len(read[-1])
             if size > web.max_body:
-                raise too_large
-            read.append(piece)
-    if scope.cancelled_caught:
-        raise Problem(408, f"the body did not come within {web.body_timeout:g} s", headers=close)
-    return b"".join(read)
+                await _refuse(request, web.max_body, rest=more)
+            if not more:
+                return b"".join(read)
+    raise Problem(
+        408, f"the body did not come within {web.body_timeout:g} s", headers={"Connection": "close"}
+    )
+
+
+async def _refuse(request: "Request", max_body: int, *, rest: bool) -> NoReturn:
+    if rest:
+        await discard(request.receive, most=HEARD_OUT, seconds=HEARD_SECONDS)
+    raise Problem(
+        413, f"the body is larger than {max_body} bytes",
+        hint="Send fewer faults at once; web.max_body may be raised.",
+        headers={"Connection": "close"},
+    )  # fmt: skip
 
 
 def parsed(body: bytes) -> Any:

@@ -7,15 +7,19 @@ from typing import Any
 
 import anyio
 
-from kubecase.app.web.access import PUBLIC, Caller, Gate
+from kubecase.app.web.access import PUBLIC, SAFE, Caller, Gate
+from kubecase.app.web.lingering import Receive, discard
 from kubecase.app.web.problems import Problem, answer, busy, shown
 from kubecase.app.web.rates import Rates, address_group
 from kubecase.core.ports import Observer
 
 Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+HEARD_OUT = 1024 * 1024
+HEARD_SECONDS = 1.0
+"""How much is heard of a body of somebody who is refused."""
 
 QUIET = PUBLIC | {"/metrics"}
 """Asked every few seconds by machines: on record only when something is wrong."""
@@ -67,6 +71,8 @@ class Guard:
                 raise busy("too many requests are being answered", 1)
             exchange.caller = self._admitted(scope)
         except Problem as problem:
+            if scope["method"] not in SAFE:
+                await discard(receive, most=HEARD_OUT, seconds=HEARD_SECONDS)
             await exchange.refuse(problem)
             return
         scope.setdefault("state", {})["caller"] = exchange.caller
