@@ -43,7 +43,7 @@ async def isolation_findings(settings: Settings) -> list[Finding]:
     """The layers one by one, the user, the chosen layer on trial, and what a crash would mean."""
     findings = list(_layers(settings))
     try:
-        contained = contain(settings)
+        contained = contain(settings, agent=_asked(settings))
     except KubecaseError as error:
         refused = Finding(
             what="isolation", state="missing", says=str(error), remedy=error.hint, needed=True
@@ -57,13 +57,18 @@ async def isolation_findings(settings: Settings) -> list[Finding]:
     return [*findings, Finding(what="crash", state="ok", says=says)]
 
 
+def _asked(settings: Settings) -> str:
+    """The agent whose image it would be."""
+    return wiring.choose_agent(settings).name
+
+
 def _layers(settings: Settings) -> Iterator[Finding]:
     from kubecase.runtime.layers import STRENGTH
     from kubecase.runtime.registry import RuntimeOptions
 
     try:
         options = RuntimeOptions(
-            layer=layer_options(settings), container=container_options(settings)
+            layer=layer_options(settings), container=container_options(settings, _asked(settings))
         )
     except KubecaseError:
         return  # told once, as what hinders the chosen layer
