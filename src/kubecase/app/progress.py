@@ -119,7 +119,7 @@ WORDS: Mapping[str, str] = {
     "breaker_closed": "{agent} works again",
     "fault_decided": "{decision}: {fault} of {resource}: {reason}",
     "service_started": "serving",
-    "web_started": "HTTP API at {url}, its description at {url}/openapi.json",
+    "web_started": "HTTP API at {url}, its description at {url}/api/v1/openapi.json",
     "source_state": "source {source} is {state}: {error}",
     "incident_expired": "incident {incident_id} expired after {waited} s",
     "incident_healed": "incident {incident_id} needs no work: {why}",
