@@ -43,6 +43,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
             "HOME": task["root"],
             "ANTHROPIC_API_KEY": task["key"],
             "AGENT_RUNTIME_COMMAND": task["program"],
+            "AGENT_RUNTIME_SELF_TEST": "off",
             "KUBECASE_AGENTS__CLAUDE__BASE_URL": server.url,
             "KUBECASE_AGENTS__CLAUDE__MODEL": "claude-sonnet-4-5",
             **task.get("env", {}),

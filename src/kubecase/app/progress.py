@@ -110,6 +110,7 @@ WORDS: Mapping[str, str] = {
     "from {origin}",
     "findings": "built-in finding: {headline}",
     "state_changed": "{from} → {to}",
+    "self_test": "self-test of {agent}, once for this program: {program}",
     "agent_started": "agent started, pid {pid}, isolation {isolation}",
     "agent_event": "{moment}{tool}: {text}",
     "retrying": "attempt {attempt} failed, which may pass: {error}; again in {seconds} s, {left} "

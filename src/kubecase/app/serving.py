@@ -1,7 +1,7 @@
 """From the settings to what a run is served: its model, its cluster, its tools."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from kubecase.app.containment import Containment
     from kubecase.app.wiring import Choice
     from kubecase.clusters import ClusterCollector
+    from kubecase.core.model import Fault
+    from kubecase.core.permissions import Permissions
     from kubecase.core.ports import Agent
     from kubecase.gateways.policy import Resources
     from kubecase.gateways.serving import Lead, RunServer
@@ -121,24 +123,33 @@ def cluster_part(reached: "ClusterCollector", settings: Settings) -> "ClusterPar
 
 
 def preflight_of(
-    reached: "ClusterCollector | None", settings: Settings, *, asks_agent: bool, served: bool
-) -> "Preflight | None":
+    reached: "ClusterCollector | None",
+    settings: Settings,
+    *,
+    asks_agent: bool,
+    served: bool,
+    ready: "Callable[[], Awaitable[Sequence[str]]] | None" = None,
+) -> "Preflight":
     """What asks the cluster about our credential; for agents it is refused when it can write.
+    `ready` finds out whether the agent can work.
 
     The built-in investigator is no agent: it has what kubecase has read itself.
     """
     from kubecase.clusters.preflight import write_capable
     from kubecase.service.preflight import Preflight
 
-    if reached is None:
-        return None
     runtime = settings.agent_runtime
     refuses = runtime.read_only_mode and not runtime.allow_write_capable_credential
     return Preflight(
-        ask=lambda fault: reached.permissions(fault.resource.namespace),
+        ask=None if reached is None else _asking(reached),
         refusal=write_capable if refuses and asks_agent else None,
         served=served,
+        ready=ready,
     )
+
+
+def _asking(reached: "ClusterCollector") -> "Callable[[Fault], Awaitable[Permissions]]":
+    return lambda fault: reached.permissions(fault.resource.namespace)
 
 
 def _cluster_again(reach: Mapping[str, Any], settings: Settings) -> "ClusterPart | None":

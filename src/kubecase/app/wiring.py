@@ -250,6 +250,7 @@ def investigator(
     from kubecase.app.containment import contain
     from kubecase.app.model_access import is_served
     from kubecase.app.notices import routes_of
+    from kubecase.app.readiness import readiness
     from kubecase.app.serving import preflight_of, run_server
     from kubecase.core.redact import Redactor
     from kubecase.service import Investigator
@@ -276,7 +277,13 @@ def investigator(
         warnings=(*contained.warnings, *warnings_of(choice, settings)),
         program_version=version_reader(choice, settings),
         server=server,
-        preflight=preflight_of(reached, settings, asks_agent=asks, served=server is not None),
+        preflight=preflight_of(
+            reached,
+            settings,
+            asks_agent=asks,
+            served=server is not None,
+            ready=None if again else readiness(choice, settings, contained, observer),
+        ),
         agent_ids=_agent_ids(contained),
         routes=routes_of(settings),
     )  # fmt: skip

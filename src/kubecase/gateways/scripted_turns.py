@@ -60,14 +60,17 @@ def responses(turn: Call | str) -> list[Json]:
     usage = {"input_tokens": 1000, "input_tokens_details": {"cached_tokens": 0},
              "output_tokens": 50, "output_tokens_details": {"reasoning_tokens": 0},
              "total_tokens": 1050}  # fmt: skip
-    response = {"id": "resp_1", "object": "response", "status": "completed", "model": "scripted",
-                "output": [item], "usage": usage}  # fmt: skip
-    return [
-        {"type": "response.created", "response": {**response, "output": [], "usage": None}},
+    response = {"id": "resp_1", "object": "response", "created_at": 1, "status": "completed",
+                "model": "scripted", "output": [item], "usage": usage, "tools": [],
+                "parallel_tool_calls": False, "tool_choice": "auto", "metadata": {}}  # fmt: skip
+    begun = {**response, "status": "in_progress", "output": [], "usage": None}
+    events: list[Json] = [
+        {"type": "response.created", "response": begun},
         {"type": "response.output_item.added", "output_index": 0, "item": item},
         {"type": "response.output_item.done", "output_index": 0, "item": item},
         {"type": "response.completed", "response": response},
     ]
+    return [{**event, "sequence_number": number} for number, event in enumerate(events)]
 
 
 _USAGE = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}

@@ -138,7 +138,8 @@ class BubblewrapLayer:
         extra |= {path for path in self.options.read_only_paths if path.exists()}
         if command.private_files:
             extra.add(run_dir / PRIVATE)
-        for path in sorted(extra):
+        # What lies below another is there already, and a link could not be bound over itself.
+        for path in sorted(p for p in extra if extra.isdisjoint(p.parents)):
             yield from ("--ro-bind", str(path), str(path))
         workspace = str(command.cwd)
         yield from ("--bind", workspace, workspace, "--chdir", workspace, "--remount-ro", "/")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kubecase.core.errors import KubecaseError
+from kubecase.core.errors import AgentUnavailable, KubecaseError
 from kubecase.core.model import (
     Collection,
     Command,
@@ -114,7 +114,8 @@ def ended_by(case: Case, error: BaseException | None) -> Ended:
     if error is None:
         return _failed(Reason.INTERNAL, f"{case.stage}: ended without a verdict")
     if isinstance(error, KubecaseError):
-        reason = Reason.START_ERROR if case.stage == "start" else Reason.INTERNAL
+        unusable = case.stage == "start" or isinstance(error, AgentUnavailable)
+        reason = Reason.START_ERROR if unusable else Reason.INTERNAL
         return _failed(reason, f"{case.stage}: {error}")
     if isinstance(error, Exception):
         return _failed(Reason.INTERNAL, f"{case.stage}: {type(error).__name__}: {error}"[:2000])

@@ -91,7 +91,7 @@ class Investigator:
     agent_ids: tuple[int, int] | None = None
     program_version: Callable[[], str | None] = lambda: None
     server: "RunServer | None" = None
-    preflight: Preflight | None = None
+    preflight: Preflight = field(default_factory=Preflight)
     routes: Sequence[Route] = ()
 
     @property
@@ -244,8 +244,7 @@ class Investigator:
         case.stage = "skills"
         if self.skills is not None:
             case.skills = copy_skills(workspace, self.skills)
-        if self.preflight is not None:
-            await self.preflight.check(case)
+        await self.preflight.check(case)
         case.stage = "context"
         collection = await collected(self.collector, incident.fault, stop, self.clock)
         case.collection = collection
@@ -282,6 +281,7 @@ class Investigator:
     async def _ask(
         self, agent: Agent, case: Case, workspace: Workspace, briefing: Briefing, stop: Stop
     ) -> Ended:
+        await self.preflight.check_agent(case)
         async with self._served(agent, case, stop) as access:
             if access is not None:
                 agent, stop = access.agent, access.stop

@@ -1,6 +1,6 @@
-"""What the credential of a case may do, asked before anything else; a writing one is refused."""
+"""What is asked before an agent is: what the credential may do, and whether the agent can work."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from kubecase.core.errors import KubecaseError
@@ -11,16 +11,20 @@ from kubecase.service.case import Case
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """Asks the cluster. `refusal` makes the error for a credential that can write, where that is
-    not allowed; `served` says that what agents ask goes through the gateway.
+    """Asks the cluster, where there is one. `refusal` makes the error for a credential that can
+    write, where that is not allowed; `served` says that what agents ask goes through the gateway.
+    `ready` finds out whether the agent can be asked: it gives notes, or raises what is wrong.
     """
 
-    ask: Callable[[Fault], Awaitable[Permissions]]
-    refusal: Callable[[Permissions], KubecaseError] | None
-    served: bool
+    ask: Callable[[Fault], Awaitable[Permissions]] | None = None
+    refusal: Callable[[Permissions], KubecaseError] | None = None
+    served: bool = False
+    ready: Callable[[], Awaitable[Sequence[str]]] | None = None
 
     async def check(self, case: Case) -> None:
         """Put down what the credential may do; raises the refusal. What is too much is noted."""
+        if self.ask is None:
+            return
         case.stage = "preflight"
         permissions = await self.ask(case.incident.fault)
         case.permissions = permissions.as_json()
@@ -31,3 +35,10 @@ class Preflight:
         words = ", ".join(permissions.can_write)
         only = "the gateway let only reading through" if self.served else "kubecase only reads"
         case.notes.append(f"the credential for this cluster can write ({words}); {only}")
+
+    async def check_agent(self, case: Case) -> None:
+        """Put down what is to be said of the agent; raises what stands in its way."""
+        if self.ready is not None:
+            case.stage = "preflight"
+            case.notes += await self.ready()
+            case.stage = "start"
