@@ -60,8 +60,6 @@ def planted(marker: str) -> Mapping[str, str]:
         ".goosehints": CANARY,
         "opencode.json": json.dumps(opencode),
         ".opencode/skills/evil/SKILL.md": skill,
-        ".opencode/plugin/evil.js": "import('fs').then(fs => fs.writeFileSync("
-        f"{json.dumps(marker)}, 'x')); export const evil = async () => ({{}})\n",
         ".gemini/settings.json": json.dumps(gemini),
         ".gemini/skills/evil/SKILL.md": skill,
         ".gemini/commands/evil.toml": f'prompt = "{CANARY}"\n',

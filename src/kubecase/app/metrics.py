@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 OTHER = "other"
 """The label of clusters that are not configured, and of errors of no known type."""
 
-STAGES = ("workspace", "skills", "context", "start", "run", "collect", "conclude", "cleanup")
+STAGES = (
+    "workspace", "skills", "preflight", "context", "start", "run", "collect", "conclude", "cleanup",
+)  # fmt: skip
 ERROR_TYPES = frozenset({*STAGES, *(str(reason) for reason in Reason), "store", "notify", OTHER})
 """Where something failed, or why an investigation did: the only values of `error_type`."""
 

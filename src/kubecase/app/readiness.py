@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from kubecase import __version__
 from kubecase.app.model_access import PROTOCOLS, is_served, model_part
 from kubecase.app.selftest import Tested, self_test
+from kubecase.app.serving import preflight_of
 from kubecase.app.settings import Settings
 from kubecase.app.unavailable import UnavailableAgent
 from kubecase.app.versions import versions_of
@@ -25,6 +26,8 @@ from kubecase.core.ports import Agent, Observer
 if TYPE_CHECKING:
     from kubecase.app.containment import Containment
     from kubecase.app.wiring import Choice
+    from kubecase.clusters import ClusterCollector
+    from kubecase.service.preflight import Preflight
 
 NAME = "self-tests.json"
 MOST = 50
@@ -132,6 +135,28 @@ def readiness(
     return Readiness(
         agent=agent, choice=choice, settings=settings, contained=contained, observer=observer
     ).check
+
+
+def checked_before(
+    settings: Settings,
+    choice: "Choice",
+    contained: "Containment",
+    observer: Observer,
+    reached: "ClusterCollector | None",
+    *,
+    served: bool,
+    again: bool,
+) -> "Preflight":
+    """All that is checked before a run: the credential for the cluster `reached`, and the agent,
+    which with `again` was asked by another process already.
+    """
+    return preflight_of(
+        reached,
+        settings,
+        asks_agent=choice.agent is not None,
+        served=served,
+        ready=None if again else readiness(choice, settings, contained, observer),
+    )
 
 
 def require_tested(name: str, version: str) -> None:

@@ -250,8 +250,8 @@ def investigator(
     from kubecase.app.containment import contain
     from kubecase.app.model_access import is_served
     from kubecase.app.notices import routes_of
-    from kubecase.app.readiness import readiness
-    from kubecase.app.serving import preflight_of, run_server
+    from kubecase.app.readiness import checked_before
+    from kubecase.app.serving import run_server
     from kubecase.core.redact import Redactor
     from kubecase.service import Investigator
     from kubecase.workspace import CleanupPolicy
@@ -266,8 +266,7 @@ def investigator(
         store=store, collector=collector, observer=observer,
         redactor=Redactor(settings.secrets),
         workspaces=runtime.workspace_root,
-        data=settings.store.data_dir,
-        limits=runtime.limits,
+        data=settings.store.data_dir, limits=runtime.limits,
         skills=skill_choice(settings),
         path=_agents_path(settings),
         clock=now,
@@ -277,13 +276,8 @@ def investigator(
         warnings=(*contained.warnings, *warnings_of(choice, settings)),
         program_version=version_reader(choice, settings),
         server=server,
-        preflight=preflight_of(
-            reached,
-            settings,
-            asks_agent=asks,
-            served=server is not None,
-            ready=None if again else readiness(choice, settings, contained, observer),
-        ),
+        preflight=checked_before(settings, choice, contained, observer, reached,
+                                 served=server is not None, again=again),
         agent_ids=_agent_ids(contained),
         routes=routes_of(settings),
     )  # fmt: skip
