@@ -66,6 +66,10 @@ def _routed() -> FastAPI:
     app = FastAPI(
         title="kubecase", version=__version__, docs_url=None, redoc_url=None, openapi_url=None,
         redirect_slashes=False,
+        # Bodies are counted in `bodies`, with a limit that is ours.
+        max_body_size=None,
+        # Else a variable of the environment could have it tell others what is asked here.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
     for each in (intake_routes, stream, file_routes, incident_routes, health_routes):
         app.include_router(each.router)

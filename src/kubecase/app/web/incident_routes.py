@@ -21,12 +21,21 @@ from kubecase.core.severity import Severity
 from kubecase.store.searching import Search
 
 UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+RFC_3339 = r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$"
 MAX_PAGE = 200
 
 router = APIRouter(prefix="/api/v1/incidents", tags=["incidents"])
 
 Id = Annotated[str, Path(pattern=UUID, description="The id of an incident: a UUID in lower case.")]
 Name = Annotated[str | None, Query(max_length=253)]
+
+
+def _moment_of(about: str) -> Any:
+    """A parameter that is a moment; read by hand, since pydantic takes numbers for moments, too."""
+    return Query(
+        pattern=RFC_3339, description=about, json_schema_extra={"format": "date-time"},
+        examples=["2026-01-31T22:00:00Z"],
+    )  # fmt: skip
 
 
 @router.get("", response_model=PageShape, responses=READ_ERRORS)
@@ -38,8 +47,8 @@ async def page(
     cluster: Name = None,
     namespace: Name = None,
     severity: Severity | None = None,
-    since: Annotated[datetime | None, Query(description="Opened then or later.")] = None,
-    until: Annotated[datetime | None, Query(description="Opened before.")] = None,
+    since: Annotated[str | None, _moment_of("Opened then or later.")] = None,
+    until: Annotated[str | None, _moment_of("Opened before.")] = None,
     q: Annotated[
         str | None,
         Query(
@@ -80,9 +89,9 @@ async def page(
     )
 
 
-def _moment(name: str, given: datetime | None) -> datetime | None:
+def _moment(name: str, given: str | None) -> datetime | None:
     try:
-        return None if given is None else utc(given)
+        return None if given is None else utc(datetime.fromisoformat(given))
     except (OverflowError, ValueError):
         raise unusable(name, "is no moment that can be") from None
 
