@@ -319,6 +319,36 @@ async def test_tls_is_spoken_with_the_certificate_of_the_settings(tmp_path: Path
     assert good.status_code == 200
 
 
+async def test_a_handshake_that_is_never_made_is_given_up(tmp_path: Path) -> None:
+    """Whoever connects to the TLS port and says nothing is hung up on."""
+    made = Authority.make(tmp_path)
+    settings = web_settings(
+        tmp_path, tls_cert=str(made.certificate), tls_key=str(made.key), header_timeout="300ms"
+    )
+
+    async with (
+        a_web(tmp_path, settings) as web,
+        await anyio.connect_tcp("127.0.0.1", web.port) as stream,
+    ):
+        with anyio.fail_after(20), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            await stream.receive()
+
+
+async def test_it_is_served_over_ipv6_too(tmp_path: Path) -> None:
+    """`[::1]` is a loopback address like the other."""
+    settings = web_settings(tmp_path, listen="[::1]:0")
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this host has no IPv6 loopback")
+
+    async with a_web(tmp_path, settings) as web:
+        answer = await web.get("/api/v1/incidents")
+
+    assert web.url.startswith("http://[::1]:")
+    assert answer.status_code == 200
+
+
 async def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
     """Which file, and what it should be."""
     (tmp_path / "x").write_text("nothing")

@@ -73,6 +73,7 @@ class Dispatcher:
     concluded: Callable[[Concluded], Awaitable[None]] | None = None
     expired: Callable[[Incident], Awaitable[None]] | None = None
     _stops: dict[IncidentId, anyio.Event] = field(default_factory=dict)
+    _told: frozenset[str] = frozenset()
     _handing_in: "anyio.abc.TaskGroup | None" = None
 
     async def run(self, clusters: Mapping[str, int], stop: Stop) -> None:
@@ -114,8 +115,11 @@ class Dispatcher:
             self.observer.record("incident_queued", incident_id=incident, cluster=cluster)
 
     async def _tell_depth(self) -> None:
-        for cluster, depth in (await self.store.desk.depth()).items():
-            self.observer.record("queue_depth", cluster=cluster, depth=depth)
+        depths = await self.store.desk.depth()
+        # Also those of which none waits any more, or their last number would stand for ever.
+        for cluster in {*depths, *self._told}:
+            self.observer.record("queue_depth", cluster=cluster, depth=depths.get(cluster, 0))
+        self._told = frozenset(depths)
 
     def is_running(self, incident: IncidentId) -> bool:
         """Whether this process works it."""

@@ -3,10 +3,10 @@
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from kubecase.core.errors import IncidentUnknown
 from kubecase.core.intake import Accepted, Rules
@@ -17,6 +17,10 @@ from kubecase.store.intake_schema import answer, feedback
 
 if TYPE_CHECKING:
     from kubecase.store.database import Database
+
+
+REMEMBERED = timedelta(days=1)
+"""How long an answer is given again to who asks under the same key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,20 +120,26 @@ class Desk:
         await self.database.write(add)
 
     async def remembered(self, key: str) -> tuple[str, int, Any] | None:
-        """Digest of the request, status and body of what was answered under an idempotency key."""
+        """Digest of the request, status and body of what was answered under an idempotency key,
+        for a day.
+        """
+        since = self.clock() - REMEMBERED
 
         async def find(connection: Any) -> tuple[str, int, Any] | None:
             columns = (answer.c.digest, answer.c.status, answer.c.body)
-            row = (await connection.execute(select(*columns).where(answer.c.key == key))).first()
+            query = select(*columns).where(answer.c.key == key, answer.c.at > since)
+            row = (await connection.execute(query)).first()
             return None if row is None else (row[0], row[1], row[2])
 
         return await self.database.read(find)
 
     async def remember(self, key: str, digest: str, status: int, body: Any) -> None:
-        """Keep what was answered; the first answer under a key stands."""
+        """Keep what was answered; the first answer under a key stands for a day."""
         now = self.clock()
 
         async def keep(connection: Any) -> None:
+            old = delete(answer).where(answer.c.key == key, answer.c.at <= now - REMEMBERED)
+            await connection.execute(old)
             known = await connection.scalar(select(answer.c.key).where(answer.c.key == key))
             if known is None:
                 await connection.execute(

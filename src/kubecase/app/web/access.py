@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from kubecase.app.web.problems import Problem
+from kubecase.app.web.rates import address_group
 from kubecase.app.web.tokens import Keyring, Scope
 
 PUBLIC = frozenset({"/healthz", "/readyz"})
@@ -32,6 +33,12 @@ class Caller:
     name: str
     scopes: frozenset[Scope]
     address: str
+    by_token: bool = False
+
+    @property
+    def key(self) -> str:
+        """What tells callers apart where something is kept or counted for each."""
+        return f"token {self.name}" if self.by_token else f"address {address_group(self.address)}"
 
     @property
     def is_known(self) -> bool:
@@ -94,7 +101,7 @@ class Gate:
             token = self.keyring.find(secret, self.clock())
         if token is None:
             raise unauthorised("the token is not known, or has expired")
-        return Caller(name=token.name, scopes=token.scopes, address=address)
+        return Caller(name=token.name, scopes=token.scopes, address=address, by_token=True)
 
     def _require_our_host(self, headers: Mapping[bytes, list[bytes]]) -> None:
         given = headers.get(b"host", [])

@@ -39,36 +39,29 @@ HEADERS = (
 class Guard:
     """An ASGI application around another one.
 
-    `in_flight` requests are answered at a time; who does not take its answer within `send_seconds`
-    is hung up on.
+    Who takes no part of its answer for `send_seconds` is hung up on.
     """
 
     app: App
     gate: Gate
     rates: Rates
     observer: Observer
-    in_flight: int
     send_seconds: float
-    _now: int = field(default=0, init=False)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
         exchange = _Exchange(scope=scope, send=send, seconds=self.send_seconds)
-        self._now += 1
         try:
             await self._answer(scope, receive, exchange)
         finally:
-            self._now -= 1
             self._record(exchange)
 
     async def _answer(
         self, scope: MutableMapping[str, Any], receive: Receive, exchange: "_Exchange"
     ) -> None:
         try:
-            if self._now > self.in_flight:
-                raise busy("too many requests are being answered", 1)
             exchange.caller = self._admitted(scope)
         except Problem as problem:
             if scope["method"] not in SAFE:
@@ -86,8 +79,7 @@ class Guard:
             # Guessing is counted by address, however many tokens are tried.
             self._take(f"refused {address_group(address)}")
             raise
-        known = caller.is_known and caller.name != "loopback"
-        self._take(f"token {caller.name}" if known else f"address {address_group(address)}")
+        self._take(caller.key)
         return caller
 
     def _take(self, caller: str) -> None:

@@ -82,7 +82,7 @@ async def _taken(request: Request, given: str | None, source: str, mapper: Mappe
     """The answer, once everything that the body holds is durable."""
     context = context_of(request)
     answers: Answers = request.app.state.answers
-    key = key_of(given, caller_of(request).name, request.url.path)
+    key = key_of(given, caller_of(request).key, request.url.path)
     body = await read_body(request)
     digest = digest_of(body, *_attributes(request.headers))
     async with answers.turn(key):

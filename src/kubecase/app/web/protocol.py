@@ -4,10 +4,13 @@ Without it whoever connects and says nothing, or half a header, holds a connecti
 """
 
 import asyncio
-from contextlib import suppress
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import h11
+from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kubecase.app.web.problems import PROBLEM_JSON, Problem
@@ -88,6 +91,35 @@ def bounded(most: int, header_seconds: float) -> type[BoundedProtocol]:
     """The protocol with these limits."""
     limits: dict[str, Any] = {"most": most, "header_seconds": header_seconds}
     return type("Bounded", (BoundedProtocol,), limits)
+
+
+class OrderlyServer(Server):
+    """uvicorn's server without a hand on the signals of the process, and with less patience."""
+
+    def __init__(self, config: Config, protocol: type[BoundedProtocol]) -> None:
+        super().__init__(config)
+        self._protocol = protocol
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them to the service, which decides in which order things end."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve `sockets`; a handshake of TLS may take no longer than the head of a request."""
+        await self.lifespan.startup()
+        loop, secure = asyncio.get_running_loop(), self.config.ssl
+        self.servers = [
+            await loop.create_server(
+                self._connection, sock=each, ssl=secure, backlog=self.config.backlog,
+                ssl_handshake_timeout=None if secure is None else self._protocol.header_seconds,
+            )
+            for each in sockets or ()
+        ]  # fmt: skip
+        self.started = True
+
+    def _connection(self) -> asyncio.Protocol:
+        return self._protocol(self.config, self.server_state, self.lifespan.state)
 
 
 def _plain(problem: Problem) -> bytes:

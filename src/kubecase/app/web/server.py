@@ -3,8 +3,8 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -152,27 +152,21 @@ def _server(context: "Context", gate: Gate) -> "Server":
     import uvicorn
 
     from kubecase.app.web.application import build
-    from kubecase.app.web.protocol import bounded
+    from kubecase.app.web.protocol import OrderlyServer, bounded
 
     web = context.settings.web
-
-    class Quiet(uvicorn.Server):
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            # They are the service's: it decides in which order things end.
-            yield
 
     guard = Guard(
         app=build(context),
         gate=gate,
         rates=Rates(per_second=web.requests_per_second, burst=web.burst),
         observer=context.observer,
-        in_flight=web.max_connections,
         send_seconds=web.send_timeout,
     )
+    protocol = bounded(web.max_connections, web.header_timeout)
     config = uvicorn.Config(
         guard,
-        http=bounded(web.max_connections, web.header_timeout),
+        http=protocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -195,4 +189,4 @@ def _server(context: "Context", gate: Gate) -> "Server":
             hint="web.tls_cert and web.tls_key name PEM files that belong together and that this "
             "user can read.",
         ) from error
-    return Quiet(config)
+    return OrderlyServer(config, protocol)

@@ -19,6 +19,10 @@ from kubecase.core.errors import IncidentUnknown, StoreUnavailable
 from kubecase.core.model import IncidentId
 
 POLL_SECONDS = 0.5
+QUIET_POLL_SECONDS = 2.0
+QUIET_AFTER_SECONDS = 10.0
+"""How often is looked for something new: while things happen, and when none has for a while."""
+
 HEARTBEAT_SECONDS = 15.0
 LONGEST_SECONDS = 3600.0
 RETRY_MILLISECONDS = 2000
@@ -97,7 +101,7 @@ class Stream(StreamingResponse):
 
 async def _told(context: Context, followed: Followed) -> AsyncIterator[str]:
     yield f"retry: {RETRY_MILLISECONDS}\n\n"
-    begun = quiet_since = time.monotonic()
+    begun = busy_at = said_at = time.monotonic()
     while not context.stopping.is_set() and time.monotonic() - begun < LONGEST_SECONDS:
         try:
             found = await followed.new()
@@ -109,13 +113,14 @@ async def _told(context: Context, followed: Followed) -> AsyncIterator[str]:
         for event in found:
             yield as_text(event)
         if found:
-            quiet_since = time.monotonic()
+            busy_at = said_at = time.monotonic()
         if followed.position.ended:
             return
-        if time.monotonic() - quiet_since >= HEARTBEAT_SECONDS:
-            quiet_since = time.monotonic()
+        if time.monotonic() - said_at >= HEARTBEAT_SECONDS:
+            said_at = time.monotonic()
             yield ": still here\n\n"
-        with anyio.move_on_after(POLL_SECONDS):
+        quiet = time.monotonic() - busy_at > QUIET_AFTER_SECONDS
+        with anyio.move_on_after(QUIET_POLL_SECONDS if quiet else POLL_SECONDS):
             await context.stopping.wait()
 
 

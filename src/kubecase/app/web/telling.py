@@ -29,7 +29,8 @@ def incident_as_json(found: Found, redactor: Redactor) -> dict[str, Any]:
         "namespace": found.resource.namespace,
         "resource": str(found.resource),
         "reason": found.fault_reason,
-        "message": redactor.text(found.message)[0][:MAX_MESSAGE],
+        # Redacted before it is cut, but not all of what a hostile page of messages can hold.
+        "message": redactor.text(found.message[: 2 * MAX_MESSAGE])[0][:MAX_MESSAGE],
         "severity": found.severity,
         "latest": None if latest is None else {
             "attempt": latest.attempt,

@@ -28,6 +28,9 @@ PREFIX = "kc_"
 MAX_TOKENS = 1000
 MAX_BYTES = 1024 * 1024
 
+RESERVED = frozenset({"loopback", "anonymous"})
+"""What the log calls those who have none."""
+
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -71,7 +74,7 @@ def digest_of(secret: str) -> str:
 
 def named(name: str) -> str:
     """`name` as that of a token; raises KubecaseError."""
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name in RESERVED:
         raise KubecaseError(
             f"{name[:60]!a} is not a name for a token",
             hint="Use up to 63 lower-case letters, digits, - and _, such as alertmanager.",
