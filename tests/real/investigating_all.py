@@ -86,8 +86,30 @@ def settings(task: dict[str, Any], url: str) -> dict[str, str]:
         "KUBECASE_MODELS__SCRIPTED__PROTOCOL": task["protocol"],
         "KUBECASE_MODELS__SCRIPTED__BASE_URL": url,
         "KUBECASE_MODELS__SCRIPTED__KEY_ENV": "SCRIPTED_KEY",
+        **{k: v for each in task.get("several", []) for k, v in one_of_several(each, url).items()},
         **task.get("env", {}),
     }
+
+
+def one_of_several(each: dict[str, str], url: str) -> dict[str, str]:
+    """What tells kubecase of one of the agents that are asked at once."""
+    section, model = f"KUBECASE_AGENTS__{each['name'].upper()}", f"scripted_{each['name']}"
+    served = f"KUBECASE_MODELS__{model.upper()}"
+    return {
+        each["key_variable"]: "unused",
+        f"{section}__COMMAND": each["program"],
+        f"{section}__MODEL": each["model"],
+        f"{section}__UPSTREAM": model,
+        f"{served}__PROTOCOL": each["protocol"],
+        f"{served}__BASE_URL": url,
+        f"{served}__KEY_ENV": "SCRIPTED_KEY",
+    }
+
+
+def asked(task: dict[str, Any]) -> str:
+    """The agents by name."""
+    several = [each["name"] for each in task.get("several", [])]
+    return ",".join(several) or str(task["agent"])
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +123,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         env = settings(task, model.url)
         words = ["investigate", task["fault"], "--kubeconfig", str(real)]
         process = subprocess.Popen(
-            [KUBECASE, *words, "--agent", task["agent"], "--json"], cwd=task["root"], env=env,
+            [KUBECASE, *words, "--agent", asked(task), "--json"], cwd=task["root"], env=env,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         watching = threading.Thread(
