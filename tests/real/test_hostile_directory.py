@@ -14,9 +14,7 @@ from clis import HERE, TOOLS, UNSHARE, Cli, each_cli
 
 pytestmark = pytest.mark.real
 
-# Not planted: `.opencode/plugin`, whose JavaScript opencode 1.18.33 runs from its working directory
-# whatever is switched off. Nobody but kubecase writes there before an agent starts.
-READS_INSTRUCTIONS = {"codex", "gemini", "goose", "opencode"}
+READS_INSTRUCTIONS = {"codex", "gemini", "goose"}
 """These tell their model of instructions or skills of a working directory: words, and no power."""
 
 

@@ -28,7 +28,18 @@ _SWITCHES = {
     "OPENCODE_DISABLE_AUTOUPDATE": "1",
     "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
     "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
+    "OPENCODE_DISABLE_MODELS_FETCH": "1",
+    "OPENCODE_DISABLE_SHARE": "1",
+    "OPENCODE_DISABLE_CLAUDE_CODE": "1",
+    "OPENCODE_DISABLE_EXTERNAL_SKILLS": "1",
 }
+WORK = "work"
+"""Where it works, below its home. It runs JavaScript of a `.opencode/plugin` in its directory and
+in all above it, whatever is switched off; a git repository is where it stops to look."""
+
+_REPOSITORY = {"HEAD": b"ref: refs/heads/main\n", "objects/.keep": b"", "refs/.keep": b""}
+"""The least that git takes for a repository."""
+
 _DENIED = "prevents you from using this specific tool call"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
@@ -105,7 +116,15 @@ class Opencode:
         settled("opencode", opencode_findings(config))
         told = f"{briefing.system_prompt}\n{SYSTEM}\n".encode("utf-8", "replace")
         return Command(
-            argv=(self.program, "run", "--format", "json", *self.extra_args),
+            argv=(
+                self.program,
+                "run",
+                "--format",
+                "json",
+                "--dir",
+                str(workspace / home / WORK),
+                *self.extra_args,
+            ),
             environment={**briefing.environment, **own},
             cwd=workspace,
             stdin=briefing.user_prompt.encode("utf-8", "replace"),
@@ -113,6 +132,7 @@ class Opencode:
             files={
                 str(home / ".config/opencode/opencode.json"): config,
                 str(home / ".config/opencode/AGENTS.md"): told,
+                **{str(home / WORK / ".git" / name): text for name, text in _REPOSITORY.items()},
             },
             read_only_paths=(Path(self.program),) if self.program.startswith("/") else (),
         )
