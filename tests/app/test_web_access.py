@@ -206,6 +206,16 @@ async def test_a_page_of_another_site_changes_nothing(web: WebRig, headers: dict
     assert (await web.get("/api/v1/incidents")).json()["incidents"] == []
 
 
+async def test_a_page_of_another_site_may_lead_here_and_load_nothing(web: WebRig) -> None:
+    """A link is followed; what a page loads by itself is refused."""
+    cross = {"Sec-Fetch-Site": "cross-site"}
+
+    led = await web.get("/api/v1/incidents", headers={**cross, "Sec-Fetch-Mode": "navigate"})
+    loaded = await web.get("/api/v1/incidents", headers={**cross, "Sec-Fetch-Mode": "no-cors"})
+
+    assert (led.status_code, loaded.status_code) == (200, 403)
+
+
 async def test_a_page_of_our_own_may(web: WebRig) -> None:
     """The same origin is no other site."""
     headers = {"Origin": web.url, "Sec-Fetch-Site": "same-origin"}

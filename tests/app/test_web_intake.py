@@ -322,6 +322,58 @@ async def test_a_full_queue_leaves_the_fault_with_its_sender(tmp_path: Path) -> 
     assert int(second.headers["retry-after"]) >= 1
 
 
+async def test_a_list_that_is_taken_in_part_is_sent_again_whole(tmp_path: Path) -> None:
+    """503 if one of it was refused: who sends it again loses nothing and opens nothing twice."""
+    faults = [{**FAULT, "resource": f"Pod/{name}-0"} for name in ("api", "db", "web")]
+    async with a_web(tmp_path, rules=Rules(max_queued=2, second_sign=0, storm=0)) as web:
+        part = await web.post("/api/v1/faults", faults)
+        web.backend.rules = Rules(second_sign=0, storm=0)
+        whole = await web.post("/api/v1/faults", faults)
+
+    assert problem(part)[0] == 503
+    assert int(part.headers["retry-after"]) >= 1
+    decisions = [each["decision"] for each in whole.json()["accepted"]]
+    assert decisions == ["joined", "joined", "opened"]
+
+
+async def test_a_fault_may_name_its_incident(web: WebRig) -> None:
+    """The incident gets the id that its fault asks for, once (formats.md section 11)."""
+    own = "0b8e4f5e-1111-4222-8333-444455556666"
+
+    first = await web.post(
+        "/api/v1/faults", [{**FAULT, "resource": "Pod/a-0"}, {**FAULT, "id": own}]
+    )
+    again = await web.post("/api/v1/faults", {**FAULT, "resource": "Pod/other-0", "id": own})
+
+    assert first.json()["accepted"][1]["incident_id"] == own
+    assert first.json()["accepted"][0]["incident_id"] != own
+    assert [each["decision"] for each in again.json()["accepted"]] == ["joined"]
+    assert (await web.get(f"/api/v1/incidents/{own}")).json()["incident"]["resource"] == "Pod/api-0"
+
+
+async def test_a_bug_with_one_fault_holds_up_nobody(web: WebRig) -> None:
+    """Whoever waits for the same writing is answered too, and the next one is taken."""
+    asked: list[int] = []
+
+    def rules(_: str) -> Rules:
+        raise RuntimeError("a bug")
+
+    async def ask(number: int) -> None:
+        body = {**FAULT, "resource": f"Pod/p{number}-0"}
+        asked.append((await web.post("/api/v1/faults", body)).status_code)
+
+    good, web.backend.intake.rules = web.backend.intake.rules, rules
+    async with anyio.create_task_group() as group:
+        for number in range(5):
+            group.start_soon(ask, number)
+    web.backend.intake.rules = good
+    after = await web.post("/api/v1/faults", dict(FAULT))
+
+    assert set(asked) <= {500, 503}
+    assert len(asked) == 5
+    assert after.status_code == 202
+
+
 async def test_who_shuts_down_takes_nothing_more(web: WebRig) -> None:
     """While it drains, faults are refused with Retry-After, and incidents can still be read."""
     web.backend.intake.draining = True

@@ -60,7 +60,9 @@ class StoreBackend:
             self.waiting += 1
             await self.gate.wait()
             self.waiting -= 1
-        return await self.intake.accept([each.fault for each in faults])
+        return await self.intake.accept(
+            [each.fault for each in faults], [each.incident_id for each in faults]
+        )
 
     async def resolve(self, faults: Sequence[FaultInput]) -> Sequence[Accepted]:
         return await self.intake.resolve([each.fault for each in faults])

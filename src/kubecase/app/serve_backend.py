@@ -36,7 +36,9 @@ class ServiceBackend:
 
     async def accept(self, faults: Sequence[FaultInput]) -> Sequence[Accepted]:
         """What became of each fault; durable on return. Raises QueueFull or Draining."""
-        return await self.intake.accept([each.fault for each in faults])
+        return await self.intake.accept(
+            [each.fault for each in faults], [each.incident_id for each in faults]
+        )
 
     async def resolve(self, faults: Sequence[FaultInput]) -> Sequence[Accepted]:
         """Close what is open for `faults`; durable on return."""

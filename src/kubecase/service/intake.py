@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from kubecase.core.errors import KubecaseError
+from kubecase.core.errors import KubecaseError, StoreUnavailable
 from kubecase.core.intake import Accepted, Decision, Rules
-from kubecase.core.model import Fault
+from kubecase.core.model import Fault, IncidentId
 from kubecase.core.ports import Observer
 from kubecase.store.desk import Desk
 
@@ -45,15 +45,18 @@ class Intake:
     _waiting: list["_Asked"] = field(default_factory=list)
     _writing: bool = False
 
-    async def accept(self, faults: Sequence[Fault]) -> Sequence[Accepted]:
+    async def accept(
+        self, faults: Sequence[Fault], wanted: Sequence[IncidentId | None] = ()
+    ) -> Sequence[Accepted]:
         """What became of each fault; on return all of it is durable.
 
+        `wanted` is the id that the incident of each is to have, should it open one.
         Raises Draining, QueueFull when none of `faults` could be taken, and StoreUnavailable;
         nothing is lost then that was acknowledged.
         """
         if self.draining:
             raise Draining("kubecase is shutting down", hint="Send it again in a moment.")
-        asked = _Asked(faults=tuple(faults))
+        asked = _Asked(faults=tuple(faults), wanted=tuple(wanted) or (None,) * len(faults))
         self._waiting.append(asked)
         if not self._writing:
             await self._write()
@@ -75,12 +78,25 @@ class Intake:
     async def _write(self) -> None:
         """Write what waits, batch by batch, until nothing does."""
         self._writing = True
+        batch: list[_Asked] = []
         try:
             with anyio.CancelScope(shield=True):
                 while self._waiting:
-                    await self._write_batch(self._next_batch())
+                    batch = self._next_batch()
+                    await self._write_batch(batch)
         finally:
             self._writing = False
+            self._let_go([*batch, *self._waiting])
+
+    def _let_go(self, asked: list["_Asked"]) -> None:
+        """After a bug of ours, which goes to who has written: the others do not wait for ever."""
+        for each in asked:
+            if not each.done.is_set():
+                each.error = StoreUnavailable(
+                    "the fault could not be taken in", hint="The log has why. Send it again later."
+                )
+                each.done.set()
+        self._waiting.clear()
 
     def _next_batch(self) -> list["_Asked"]:
         batch: list[_Asked] = []
@@ -92,8 +108,9 @@ class Intake:
 
     async def _write_batch(self, batch: list["_Asked"]) -> None:
         faults = [each for asked in batch for each in asked.faults]
+        wanted = [each for asked in batch for each in asked.wanted]
         try:
-            accepted = await self.desk.take_in(faults, self.rules)
+            accepted = await self.desk.take_in(faults, self.rules, wanted)
         except KubecaseError as error:
             await self._apart(batch, error)
             return
@@ -138,6 +155,7 @@ class _Asked:
     """One asker: what it brought, and what it is told."""
 
     faults: tuple[Fault, ...]
+    wanted: tuple[IncidentId | None, ...]
     accepted: Sequence[Accepted] = ()
     error: KubecaseError | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)

@@ -45,11 +45,17 @@ class Desk:
     clock: Callable[[], datetime]
 
     async def take_in(
-        self, faults: Sequence[Fault], rules: Callable[[str], Rules]
+        self,
+        faults: Sequence[Fault],
+        rules: Callable[[str], Rules],
+        wanted: Sequence[IncidentId | None] = (),
     ) -> tuple[Accepted, ...]:
-        """What was decided about each of `faults`, by the `rules` of its cluster."""
+        """What was decided about each of `faults`, by the `rules` of its cluster.
+
+        `wanted` is the id that the incident of each is to have.
+        """
         how = taking.Taking(rules=rules, at=self.clock(), new_id=_new_id)
-        return await self.database.write(lambda c: taking.take_in(c, faults, how))
+        return await self.database.write(lambda c: taking.take_in(c, faults, how, wanted))
 
     async def resolve(self, faults: Sequence[Fault]) -> tuple[Accepted, ...]:
         """Close what is open for `faults`, which are over."""

@@ -5,8 +5,10 @@ with it. The rules that need no memory stand in `core.intake`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import RowMapping, delete, func, insert, select, update
@@ -36,15 +38,34 @@ class Taking:
 
 
 async def take_in(
-    connection: AsyncConnection, faults: Sequence[Fault], taking: Taking
+    connection: AsyncConnection,
+    faults: Sequence[Fault],
+    taking: Taking,
+    wanted: Sequence[IncidentId | None] = (),
 ) -> tuple[Accepted, ...]:
-    """The decision about each of `faults`, in their order."""
+    """The decision about each of `faults`, in their order.
+
+    `wanted` is the id that the incident of each is to have, should it open one; None for any. A
+    fault whose id is on record already was taken before.
+    """
     found = []
-    for each in faults:
-        accepted = await _decide(connection, each, taking)
+    for each, own in zip_longest(faults, wanted):
+        accepted = await _again(connection, own)
+        if accepted is None:
+            how = taking if own is None else replace(taking, new_id=partial(IncidentId, own))
+            accepted = await _decide(connection, each, how)
         await _put_down(connection, each, accepted, taking.at)
         found.append(accepted)
     return tuple(found)
+
+
+async def _again(connection: AsyncConnection, own: IncidentId | None) -> Accepted | None:
+    """That an incident has this id already, if one has."""
+    if own is None:
+        return None
+    known = await connection.scalar(select(incident.c.id).where(incident.c.id == own))
+    reason = "an incident with this id is on record"
+    return known and Accepted(decision=Decision.JOINED, reason=reason, incident_id=own)
 
 
 async def _decide(connection: AsyncConnection, each: Fault, taking: Taking) -> Accepted:

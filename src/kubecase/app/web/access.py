@@ -68,6 +68,8 @@ class Gate:
         method, path = scope["method"], scope["path"]
         if method not in SAFE:
             require_same_origin(headers, scope.get("scheme", "http"))
+        else:
+            require_navigation(headers)
         caller = self._caller(headers, address, local=local)
         if path in PUBLIC and method in SAFE:
             return caller
@@ -138,6 +140,14 @@ def require_same_origin(headers: Mapping[bytes, list[bytes]], scheme: str) -> No
         host = b"".join(headers.get(b"host", [])[:1]).strip().lower()
         if origin.strip().lower() != scheme.encode() + b"://" + host:
             raise Problem(403, "a page of another site asked for this (Origin)")
+
+
+def require_navigation(headers: Mapping[bytes, list[bytes]]) -> None:
+    """Let a page of another site lead somebody here, and not read or load anything by itself."""
+    site = b"".join(headers.get(b"sec-fetch-site", [b"none"])[:1]).strip().lower()
+    mode = b"".join(headers.get(b"sec-fetch-mode", [b"navigate"])[:1]).strip().lower()
+    if site not in {b"same-origin", b"none"} and mode != b"navigate":
+        raise Problem(403, "a page of another site asked for this (Sec-Fetch-Site)")
 
 
 def unauthorised(detail: str) -> Problem:

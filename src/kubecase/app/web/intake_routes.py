@@ -19,7 +19,8 @@ from kubecase.app.web.idempotency import Answers, digest_of, key_of
 from kubecase.app.web.mapping import Mapped, alerts_of, faults_of
 from kubecase.app.web.shapes import IntakeShape
 from kubecase.channels.sources.intake import Arrival
-from kubecase.core.intake import Accepted
+from kubecase.core.intake import Accepted, Decision
+from kubecase.service.intake import QueueFull
 
 ACCEPTED = 202
 JSON = "application/json"
@@ -102,6 +103,10 @@ async def _accepted(backend: Any, mapped: Mapped) -> dict[str, Any]:
     # What is over first: a full queue refuses new faults, and must not keep old ones open.
     resolved = await backend.resolve(mapped.resolved) if mapped.resolved else ()
     accepted = await backend.accept(mapped.faults) if mapped.faults else ()
+    refused = [each for each in accepted if each.decision is Decision.REFUSED]
+    if refused:
+        # Not all of it was taken. Who sends it again finds what was as joined, and loses nothing.
+        raise QueueFull(refused[0].reason)
     return {
         "accepted": _rows(accepted),
         "resolved": _rows(resolved),
