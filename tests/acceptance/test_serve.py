@@ -275,3 +275,31 @@ def _incidents(service: "object") -> list[dict[str, str]]:
     found = service.get("/api/v1/incidents?limit=100")["incidents"]  # type: ignore[attr-defined]
     assert isinstance(found, list)
     return found
+
+
+def test_the_command_line_tells_the_story(home: Home, leaves_report: str) -> None:
+    """`show` has every decision with its reason, `list --waiting` what nobody has begun, and what
+    people say of a report is kept.
+    """
+    agent = home.agent(f"{leaves_report}\ntouch here\n{WAITS}")
+    settings(home, agent_runtime={"agent": "command", "agent_command": str(agent)})
+    with serving(home) as service:
+        first = service.fault()
+        here = wait_for(lambda: list(home.data.glob("workspaces/*/here")))[0]
+        service.fault()
+        second = service.fault(resource="Pod/web-0", severity="warning")
+        waiting = json.loads(home.run("list", "--waiting", "--json").stdout)
+        here.with_name("go").touch()
+        wait_for(lambda: service.incident(first)["state"] == "done")
+        service.process.kill()
+        service.ended()
+    said = home.run("feedback", first, "wrong", "--cause", "image.not_found", "--by", "sre")
+
+    assert said.returncode == 0, said.stderr
+    assert [each["incident_id"] for each in waiting] == [second]
+    story = json.loads(home.run("show", first, "--json").stdout)
+    assert [each["decision"] for each in story["decisions"]] == ["opened", "joined"]
+    assert story["feedback"][0]["cause"] == "image.not_found"
+    text = home.run("show", first).stdout.decode()
+    assert "an incident is open for workload/shop/api" in text
+    assert "sre says: wrong, the cause was image.not_found" in text

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("cancel", "incidents:cancel", "stop an investigation and wait until it is gone"),
         ("notify", "notify:app", "tell people of an incident, or try whether they are reached"),
         ("retry", "investigate:retry", "another attempt at an incident on record"),
+        ("feedback", "incidents:feedback", "say whether a report was right"),
         ("verify", "incidents:verify", "whether anything on record was changed since"),
         ("recover", "recover:recover", "take over what a killed kubecase has left"),
     ),

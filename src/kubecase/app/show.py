@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from kubecase.app.session import Outcome
     from kubecase.core.redact import Redactor
     from kubecase.store import Row, Story
+    from kubecase.store.desk import Course
+    from kubecase.store.working import Waiting
 
 COLOURS = {
     "success": "green", "failed": "red", "timeout": "yellow", "cancelled": "yellow",
@@ -174,7 +176,46 @@ def row_as_json(row: "Row", now: datetime, orphans: frozenset[str]) -> dict[str,
     }
 
 
-def print_story(story: "Story", now: datetime, redactor: "Redactor") -> None:
+def print_waiting(waiting: "Iterable[Waiting]", now: datetime) -> None:
+    """One line for each incident that waits."""
+    out = console()
+    for each in waiting:
+        age = span((now - each.queued_at).total_seconds())
+        out.print(f"{each.id}  {each.severity:<9} {age:>4}  {printable(each.cluster)}")
+
+
+def waiting_as_json(waiting: "Waiting", now: datetime) -> dict[str, Any]:
+    """One of them for machines."""
+    return {
+        "incident_id": waiting.id,
+        "cluster": waiting.cluster,
+        "severity": waiting.severity,
+        "queued_at": waiting.queued_at.isoformat(),
+        "waiting_seconds": round((now - waiting.queued_at).total_seconds(), 3),
+        "tries": waiting.tries,
+    }
+
+
+def _print_course(out: "Console", course: "Course") -> None:
+    """What the service decided about the faults of an incident, and what people said of it."""
+    from rich.markup import escape
+
+    if course.decisions:
+        out.print()
+        out.print("decisions")
+    for each in course.decisions[-20:]:
+        words = f"{each['decision']}  {each['fault']} of {each['resource']}: {each['reason']}"
+        source = escape(printable(each["source"]))
+        out.print(f"  [dim]{each['at']:%H:%M:%S}[/]  {escape(printable(words))}  [dim]{source}[/]")
+    for said in course.feedback:
+        cause = f", the cause was {said['cause']}" if said["cause"] else ""
+        words = f"{said['by'] or 'somebody'} says: {said['verdict']}{cause}"
+        out.print(f"  {escape(printable(words))}")
+
+
+def print_story(
+    story: "Story", now: datetime, redactor: "Redactor", course: "Course | None" = None
+) -> None:
     """All that is on record about one incident, in the order it happened."""
     from rich.markup import escape
 
@@ -209,6 +250,8 @@ def print_story(story: "Story", now: datetime, redactor: "Redactor") -> None:
             out.print(
                 f"  report {escape(printable(done.workspace / 'output' / 'final-report.md'))}"
             )
+    if course is not None:
+        _print_course(out, course)
 
 
 def _print_saved(out: "Console", report: Mapping[str, Any]) -> None:

@@ -4,12 +4,19 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kubecase.core.redact import Redactor
     from kubecase.store import Story
+    from kubecase.store.desk import Course
 
 
-def story_as_json(story: "Story", now: datetime, redactor: "Redactor") -> dict[str, Any]:
-    """The incident, its attempts as AgentResults, every transition, and the saved reports."""
+def story_as_json(
+    story: "Story", now: datetime, redactor: "Redactor", course: "Course | None" = None
+) -> dict[str, Any]:
+    """The incident, its attempts as AgentResults, every transition, and the saved reports; with a
+    `course`, what the service decided about its faults, and what people said.
+    """
     from kubecase.service.report import agent_result
     from kubecase.store import duration
 
@@ -44,4 +51,24 @@ def story_as_json(story: "Story", now: datetime, redactor: "Redactor") -> dict[s
             {"attempt": r.attempt, "report": r.report, "findings": r.findings}
             for r in story.reports
         ],
+        **({} if course is None else course_as_json(course)),
+    }
+
+
+def course_as_json(course: "Course") -> dict[str, Any]:
+    """What the service knows of an incident: its intake (null for one opened by hand), the last 200
+    decisions about faults of it, and what people said of its report.
+    """
+    return {
+        "intake": None if course.intake is None else _plain(course.intake, leave_out={"id"}),
+        "decisions": [_plain(each, leave_out={"id", "incident_id"}) for each in course.decisions],
+        "feedback": [_plain(each, leave_out={"id", "incident_id"}) for each in course.feedback],
+    }
+
+
+def _plain(row: "Mapping[str, Any]", *, leave_out: set[str]) -> dict[str, Any]:
+    return {
+        key: value.isoformat() if isinstance(value, datetime) else value
+        for key, value in row.items()
+        if key not in leave_out
     }

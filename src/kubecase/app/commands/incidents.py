@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kubecase.app.settings import Settings
     from kubecase.core.redact import Redactor
     from kubecase.store import Row, Store, Story
+    from kubecase.store.desk import Course
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ def list_(
     *,
     limit: Annotated[int, Parameter(alias="-l")] = 20,
     status: str | None = None,
+    waiting: Annotated[bool, Parameter(alias="-w", negative="")] = False,
     json: Json = False,
     shared: Shared = DEFAULT,
 ) -> int:
@@ -36,8 +38,9 @@ def list_(
     limit
         How many at most.
     status
-        Only those with this status: created, starting, running, success, failed, timeout,
-        cancelled.
+        created, starting, running, success, failed, timeout or cancelled: only those.
+    waiting
+        Those that the service has not begun yet instead, the most urgent first.
     json
         Print a JSON array.
     """
@@ -46,6 +49,8 @@ def list_(
     from kubecase.core.errors import KubecaseError
     from kubecase.core.model import Status
 
+    if waiting:
+        return _list_waiting(shared, limit, json=json)
     if status is not None and status not in set(Status):
         raise KubecaseError(f"no status {status!r}", hint=f"There are: {', '.join(Status)}.")
     wanted = Status(status) if status else None
@@ -70,6 +75,64 @@ def list_(
     return SUCCESS
 
 
+def _list_waiting(shared: Shared, limit: int, *, json: bool) -> int:
+    from kubecase.app.show import print_waiting, waiting_as_json
+    from kubecase.app.wiring import now
+    from kubecase.core.intake import priority
+
+    found = _ask(shared, lambda store: store.desk.to_be_worked())
+    queued = [each for each in found if each.state == "queued"]
+    queued.sort(key=lambda each: (-priority(each.severity), each.queued_at))
+    if json:
+        print(jsonlib.dumps([waiting_as_json(each, now()) for each in queued[:limit]], indent=2))
+    elif queued:
+        print_waiting(queued[:limit], now())
+    else:
+        print("no incident waits", file=sys.stderr)
+    return SUCCESS
+
+
+def feedback(
+    incident: str,
+    verdict: str,
+    /,
+    *,
+    cause: str | None = None,
+    note: str | None = None,
+    by: str | None = None,
+    shared: Shared = DEFAULT,
+) -> int:
+    """Say whether a report was right, so that its quality can be measured.
+
+    Parameters
+    ----------
+    incident
+        Its id, a unique beginning of four characters or more, or @last.
+    verdict
+        right or wrong.
+    cause
+        The true cause, as one of the categories that reports use, or in words.
+    note
+        Anything else.
+    by
+        Who says so.
+    """
+    from kubecase.core.errors import KubecaseError
+
+    if verdict not in {"right", "wrong"}:
+        raise KubecaseError(f"{verdict!r} is no verdict", hint="Say right or wrong.")
+
+    async def keep(store: "Store", settings: "Settings") -> str:
+        found = await store.resolve(incident)
+        texts = {"cause": cause, "note": note, "by": by}
+        cut = {key: value and value[:2000] for key, value in texts.items()}
+        await store.desk.add_feedback(found, verdict, **cut)
+        return found
+
+    print(f"{_with_store(shared, keep)}: {verdict}, thank you", file=sys.stderr)
+    return SUCCESS
+
+
 def show(incident: str, /, *, json: Json = False, shared: Shared = DEFAULT) -> int:
     """Show one incident: its fault, every attempt with its transitions, and the conclusion.
 
@@ -85,14 +148,16 @@ def show(incident: str, /, *, json: Json = False, shared: Shared = DEFAULT) -> i
     from kubecase.app.wiring import now
     from kubecase.core.redact import Redactor as MakeRedactor
 
-    async def ask(store: "Store", settings: "Settings") -> "tuple[Story, Redactor]":
-        return await store.story(await store.resolve(incident)), MakeRedactor(settings.secrets)
+    async def ask(store: "Store", settings: "Settings") -> "tuple[Story, Course, Redactor]":
+        found = await store.resolve(incident)
+        course = await store.desk.course(found)
+        return await store.story(found), course, MakeRedactor(settings.secrets)
 
-    story, redactor = _with_store(shared, ask)
+    story, course, redactor = _with_store(shared, ask)
     if json:
-        print(jsonlib.dumps(story_as_json(story, now(), redactor), indent=2))
+        print(jsonlib.dumps(story_as_json(story, now(), redactor, course), indent=2))
     else:
-        print_story(story, now(), redactor)
+        print_story(story, now(), redactor, course)
     return SUCCESS
 
 
