@@ -64,6 +64,32 @@ async def test_an_agent_is_followed_over_http_and_resumed_at_every_event(home: H
     running.communicate(timeout=60)
 
 
+async def test_an_agent_that_prints_without_end_is_told_of_in_pieces(home: Home) -> None:
+    """Thousands of lines come in order, each once, and a reconnect amid them loses none."""
+    lines = [{"moment": "message", "text": f"line {number}"} for number in range(2300)]
+    plan = {"steps": [{"do": "emit", "lines": lines}, {"do": "report"}]}
+    path = home.root / "plan.json"
+    path.write_text(json.dumps(plan))
+    path.chmod(0o755)
+    done = home.run(
+        "investigate", "--agent", "scripted", str(home.fault()),
+        env={"AGENT_RUNTIME_COMMAND": str(path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+    async with a_web(home.data) as web:
+        (row,) = await web.store.list_investigations(limit=1)
+        url = f"/api/v1/incidents/{row.incident_id}/events"
+        whole = await all_told(web.client, url)
+        first = await all_told(web.client, url, most=1234)
+        rest = await all_told(web.client, url, after=first[-1].id)
+
+    said = [each.data["text"] for each in whole if each.data.get("moment") == "message"]
+    assert said == [each["text"] for each in lines]
+    assert first + rest == whole
+    assert [each.kind for each in whole[-3:]] == ["transition", "state", "end"]
+
+
 def plain(events: list[Told]) -> list[tuple[str, str]]:
     """What was told of the attempt and at the end; states are as they were when asked for."""
     return [(each.kind, json.dumps(each.data)) for each in events if each.kind != "state"]

@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import anyio
@@ -28,28 +28,33 @@ POLL_SECONDS = 0.5
 
 @dataclass(kw_only=True)
 class Activity:
-    """The events of one run, each of which is given once, redacted."""
+    """The events of one run, each of which is given once, redacted. `seen` counts the lines."""
 
     agent: Agent
     run_dir: Path
     redactor: Redactor
-    _seen: int = 0
+    seen: int = 0
+    more: bool = False
 
-    def new(self, *, ended: bool) -> Iterator[AgentEvent]:
-        """What came since the last call. While the run goes on, its last line may be half a line
-        and is left for later.
+    def new(self, *, ended: bool, most: int | None = None) -> Iterator[AgentEvent]:
+        """What came since the last call, of at most `most` lines; `more` says if there were more.
+
+        While the run goes on, its last line may be half a line and is left for later. To be read
+        to its end, or events of a line are lost.
         """
         lines = plugins.runtime("process", RuntimeOptions()).lines(self.run_dir)
-        held: bytes | None = None
-        for line in islice(lines, self._seen, None):
-            if held is not None:
+        begin, held = self.seen, None
+        self.more = False
+        for line in chain(islice(lines, self.seen, None), (None,)):
+            if held is not None and (line is not None or ended):
+                if most is not None and self.seen - begin >= most:
+                    self.more = True
+                    return
                 yield from self._of(held)
             held = line
-        if ended and held is not None:
-            yield from self._of(held)
 
     def _of(self, line: bytes) -> Iterator[AgentEvent]:
-        self._seen += 1
+        self.seen += 1
         for event in self.agent.events(line):
             text = self.redactor.text(event.text)[0]
             yield AgentEvent(moment=event.moment, text=text, tool=event.tool)

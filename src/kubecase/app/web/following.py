@@ -23,6 +23,8 @@ from kubecase.store import Store, Transition
 from kubecase.store.searching import Decided, Progress
 
 BATCH = 100
+BATCH_LINES = 1000
+MAX_LINES = 100_000
 MAX_ATTEMPTS = 200
 
 _OVER = frozenset({IncidentState.DONE, IncidentState.EXPIRED, IncidentState.SUPPRESSED})
@@ -78,12 +80,13 @@ class Followed:
     settings: Settings
     redactor: Redactor
     position: Position
+    more: bool = False
     _attempts: dict[int, "_Attempt"] = field(default_factory=dict)
 
     async def new(self) -> Sequence[Event]:
         """What came since the last call, in order; `end` is the last when the incident is over.
 
-        Raises IncidentUnknown.
+        With `more` there is more already. Raises IncidentUnknown.
         """
         progress = await self.store.progress(
             self.incident_id, after=self.position.decision, limit=BATCH
@@ -93,7 +96,10 @@ class Followed:
             found.append(self._state(progress.state))
         for number, agent, status in progress.attempts[:MAX_ATTEMPTS]:
             found += await self._of_attempt(progress, number, agent, status)
-        if self._is_over(progress) and len(progress.decisions) < BATCH:
+        self.more = len(progress.decisions) == BATCH or any(
+            each.more for each in self._attempts.values()
+        )
+        if self._is_over(progress) and not self.more:
             if progress.state != self.position.state:
                 found.append(self._state(progress.state))
             self.position.ended = True
@@ -159,6 +165,7 @@ class _Attempt:
     activity: Activity | None
     told: int
     number: int = 0
+    more: bool = False
     _steps_seen: int = 0
     _last_seen: bool = False
     _size: int = -1
@@ -177,7 +184,7 @@ class _Attempt:
         last = [each for each in steps if is_final(each.after)]
         if runs or (ended and last):
             found += [("agent", _of_event(each)) for each in await self._activity(ended=bool(last))]
-        if last and not self._last_seen:
+        if last and not self._last_seen and not self.more:
             self._last_seen = True
             found += [("transition", _of_step(each)) for each in last]
         self.number = before + len(found)
@@ -189,19 +196,31 @@ class _Attempt:
             yield "transition", _of_step(each)
 
     async def _activity(self, *, ended: bool) -> list[AgentEvent]:
-        if self.activity is None or self._last_seen:
+        """The next of what the agent did, so many lines at once; `more` says if there are more.
+
+        An agent can print millions of short lines: they are never held all at once, and of each
+        attempt only the first hundred thousand are told.
+        """
+        self.more = False
+        if self.activity is None or self._last_seen or self.activity.seen >= MAX_LINES:
             return []
-        return await to_thread.run_sync(self._read, self.activity, ended)
+        found = await to_thread.run_sync(self._read, self.activity, ended)
+        self.more = self.activity.more and self.activity.seen < MAX_LINES
+        return found
 
     def _read(self, activity: Activity, ended: bool) -> list[AgentEvent]:
-        try:
-            size = os.stat(activity.run_dir / "stdout", follow_symlinks=False).st_size
-        except OSError:
-            size = 0
-        if size == self._size and not ended:
+        size = _size_of(activity)
+        if size == self._size and not ended and not activity.more:
             return []  # reading it again from its beginning would tell nothing new
         self._size = size
-        return list(activity.new(ended=ended))
+        return list(activity.new(ended=ended, most=min(BATCH_LINES, MAX_LINES - activity.seen)))
+
+
+def _size_of(activity: Activity) -> int:
+    try:
+        return os.stat(activity.run_dir / "stdout", follow_symlinks=False).st_size
+    except OSError:
+        return 0
 
 
 def _of_step(step: Transition) -> dict[str, Any]:

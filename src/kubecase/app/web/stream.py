@@ -116,6 +116,8 @@ async def _told(context: Context, followed: Followed) -> AsyncIterator[str]:
             busy_at = said_at = time.monotonic()
         if followed.position.ended:
             return
+        if followed.more:
+            continue
         if time.monotonic() - said_at >= HEARTBEAT_SECONDS:
             said_at = time.monotonic()
             yield ": still here\n\n"
