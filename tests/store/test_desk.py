@@ -10,9 +10,9 @@ from fakes.incidents import a_fault
 from kubecase.core.intake import Decision, Rules
 from kubecase.core.model import Fault, IncidentState, Reason, Resource, Status
 from kubecase.core.severity import Severity
-from kubecase.store import Store
+from kubecase.store import AlreadyOpen, Store
 
-from .records import HandClock, a_store, looked_up
+from .records import HandClock, a_store, an_incident, looked_up
 
 pytestmark = pytest.mark.anyio
 
@@ -244,3 +244,16 @@ async def test_answers_and_feedback_are_kept(file: Path, clock: HandClock) -> No
         assert await store.desk.prune(clock()) == 2
         assert await store.desk.remembered("k") is None
     assert [each["verdict"] for each in course.feedback] == ["wrong"]
+
+
+async def test_an_old_incident_does_not_wait_beside_a_new_one(file: Path, clock: HandClock) -> None:
+    """Where another incident is open for the same workload, an ended one is not queued again."""
+    async with a_store(file, clock=clock) as store:
+        old = an_incident(fingerprint="workload/shop/api")
+        attempt = await store.begin(old, agent="builtin")
+        attempt = await store.move(attempt, Status.STARTING)
+        await store.move(attempt, Status.FAILED, reason=Reason.NO_REPORT)
+        await take(store, fault())
+
+        with pytest.raises(AlreadyOpen):
+            await store.desk.wait_again(old.id)

@@ -13,7 +13,7 @@ from kubecase.core.model import IncidentId, IncidentState
 from kubecase.core.ports import Queue
 from kubecase.service.dispatch import Dispatcher
 from kubecase.service.intake import Intake
-from kubecase.store import CancelOutcome, Store
+from kubecase.store import AlreadyOpen, CancelOutcome, Store
 
 DAY = 86_400
 
@@ -69,7 +69,12 @@ class ServiceBackend:
     async def retry(self, incident_id: IncidentId) -> Acted:
         """Let an incident that has ended wait for another attempt."""
         story = await self.store.story(incident_id)
-        if not await self.store.desk.wait_again(incident_id):
+        try:
+            waits_again = await self.store.desk.wait_again(incident_id)
+        except AlreadyOpen as error:
+            reason = f"incident {error.incident_id} is open for the same"
+            return Acted(outcome=Outcome.REFUSED, reason=reason)
+        if not waits_again:
             state = story.incident.state
             waits = "it waits already" if state is IncidentState.QUEUED else "it is being worked"
             return Acted(outcome=Outcome.REFUSED, reason=waits)

@@ -20,12 +20,13 @@ STORE_PAUSE = 2.0
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """One source that the settings ask for. `options` are what it is made of: where they change,
-    it is made anew.
+    it is made anew. `tells` are the names under which it tells of its state.
     """
 
     name: str
     cluster: str
     options: Any
+    tells: tuple[str, ...]
     make: Callable[[], Source] = field(compare=False)
 
 
@@ -51,11 +52,19 @@ class Sources:
             if wanted.get(name) != known:
                 scope.cancel()
                 del self._running[name]
+                if name not in wanted:
+                    self._tell_removed(known)
         for name, each in wanted.items():
             if name not in self._running and self._group is not None:
                 scope = anyio.CancelScope()
                 self._running[name] = (each, scope)
                 self._group.start_soon(self._keep, each, scope)
+
+    def _tell_removed(self, known: Wanted) -> None:
+        for source in known.tells:
+            self.observer.record(
+                "source_state", cluster=known.cluster, source=source, state="removed"
+            )
 
     def stop(self) -> None:
         """End all of them: nothing more is taken in."""
@@ -115,7 +124,8 @@ def _cluster(settings: Settings, name: str, observer: Observer) -> Wanted:
 
     own = settings.clusters[name]
     options = (own.kubeconfig, own.context, own.in_cluster, own.namespaces)
-    return Wanted(name=f"kubernetes:{name}", cluster=name, options=options, make=make)
+    tells = ("kubernetes:watch", "kubernetes:poll")
+    return Wanted(name=f"kubernetes:{name}", cluster=name, options=options, tells=tells, make=make)
 
 
 def _named(settings: Settings, name: str, options: SourceOptions, observer: Observer) -> Wanted:
@@ -124,4 +134,5 @@ def _named(settings: Settings, name: str, options: SourceOptions, observer: Obse
 
         return named_source(name, options, observer)
 
-    return Wanted(name=name, cluster=options.cluster or "default", options=options, make=make)
+    cluster = options.cluster or "default"
+    return Wanted(name=name, cluster=cluster, options=options, tells=(name,), make=make)

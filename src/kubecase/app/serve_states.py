@@ -52,6 +52,9 @@ class States:
 
     def _source(self, fields: dict[str, object]) -> None:
         key = (str(fields.get("cluster")), str(fields.get("source")))
+        if fields.get("state") == "removed":
+            self.sources.pop(key, None)
+            return
         known = self.sources.setdefault(key, Source())
         known.status = ClusterStatus(str(fields.get("state")))
         error, retry_in = fields.get("error"), fields.get("retry_in")

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kubecase.core.model import Incident, IncidentId, IncidentState
 from kubecase.core.severity import Severity
-from kubecase.store import rows
+from kubecase.store import rows, writing
 from kubecase.store.intake_schema import answer, decision, feedback, intake, sign
 from kubecase.store.reading import UNFINISHED
 from kubecase.store.schema import OpenedBy, fault, incident, investigation
@@ -165,9 +165,16 @@ async def close_waiting(
 async def wait_again(connection: AsyncConnection, incident_id: IncidentId, at: datetime) -> bool:
     """Let an incident that has ended wait for another attempt; False if it has not ended.
 
-    One that was opened by hand becomes the service's. Raises IntegrityError where another incident
-    is open for the same.
+    One that was opened by hand becomes the service's. Raises AlreadyOpen where another incident is
+    open for the same.
     """
+    row = (
+        (await connection.execute(select(incident).where(incident.c.id == incident_id)))
+        .mappings()
+        .first()
+    )
+    if row is not None and row["state"] not in _OPEN:
+        await writing.refuse_open(connection, row["cluster"], row["fingerprint"])
     changed = await connection.execute(
         update(incident)
         .where(incident.c.id == incident_id, incident.c.state.not_in(_OPEN))

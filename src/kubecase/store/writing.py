@@ -52,7 +52,7 @@ async def open_incident(
             hint=f"See it with `kubecase show {opened.id}`, or leave the id out for a new one.",
         )
     if opened_by is OpenedBy.SERVICE:
-        await _refuse_open(connection, opened.fault.cluster, opened.fault.fingerprint)
+        await refuse_open(connection, opened.fault.cluster, opened.fault.fingerprint)
     fault_id = await connection.scalar(
         insert(fault).values(rows.fault_row(opened.fault)).returning(fault.c.id)
     )
@@ -86,7 +86,7 @@ async def add_attempt(
     if found is None:
         raise reading.unknown(incident_id, None)
     if found["opened_by"] is OpenedBy.SERVICE and found["state"] not in _OPEN:
-        await _refuse_open(connection, found["cluster"], found["fingerprint"])
+        await refuse_open(connection, found["cluster"], found["fingerprint"])
     await _set_state(connection, incident_id, IncidentState.ACTIVE)
     last = await connection.scalar(
         select(func.max(investigation.c.attempt)).where(investigation.c.incident_id == incident_id)
@@ -273,7 +273,8 @@ async def _add_attempt(
     return added.mappings().one()
 
 
-async def _refuse_open(connection: AsyncConnection, cluster: str, fingerprint: str) -> None:
+async def refuse_open(connection: AsyncConnection, cluster: str, fingerprint: str) -> None:
+    """Raise AlreadyOpen if the service has an open incident for this fingerprint."""
     found = await connection.scalar(
         select(incident.c.id).where(
             incident.c.cluster == cluster,
