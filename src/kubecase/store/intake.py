@@ -136,7 +136,8 @@ async def _count(connection: AsyncConnection, row: RowMapping, each: Fault, now:
         .where(incident.c.id == row["id"])
         .values(occurrences=incident.c.occurrences + 1)
     )
-    changes: dict[str, Any] = {"last_seen_at": now}
+    # It fires again while it is still worked: it is not over any more.
+    changes: dict[str, Any] = {"last_seen_at": now, "resolved_at": None}
     if _RANK[each.severity] > _RANK[row["severity"]]:
         changes["severity"] = each.severity
     await connection.execute(
@@ -282,19 +283,56 @@ async def resolve(
 ) -> tuple[Accepted, ...]:
     """Close what is open for `faults`, which their source says are over.
 
-    One that waits is done without an investigation; one that is being worked goes on to its report
-    and is marked.
+    An incident is over with the last of the alerts it stands for. One that waits is then done
+    without an investigation; one that is being worked goes on to its report and is marked.
     """
     found = []
     for each in faults:
         latest = await _latest(connection, each.cluster, fold_key(each))
         accepted = Accepted(decision=Decision.FILTERED, reason="resolved, and nothing is open")
         if latest is not None and latest["resolved_at"] is None:
-            await _mark_resolved(connection, latest, at)
-            accepted = _about(latest, Decision.RESOLVED, "its source says that it is over")
+            accepted = await _resolve_one(connection, latest, each, at)
         await _put_down(connection, each, accepted, at)
         found.append(accepted)
     return tuple(found)
+
+
+async def _resolve_one(
+    connection: AsyncConnection, latest: RowMapping, each: Fault, at: datetime
+) -> Accepted:
+    fires = await _fires(connection, latest["id"], each.source)
+    own = each.fingerprint[:_WORDS]
+    if own not in fires:
+        return Accepted(
+            decision=Decision.FILTERED, reason="resolved, and its incident stands for others"
+        )
+    if len(fires) > 1:
+        return _about(
+            latest, Decision.RESOLVED, f"over, but {len(fires) - 1} more of the incident are not"
+        )
+    await _mark_resolved(connection, latest, at)
+    return _about(latest, Decision.RESOLVED, "its source says that it is over")
+
+
+async def _fires(connection: AsyncConnection, incident_id: str, source: str) -> set[str]:
+    """The fingerprints that `source` told of since the incident was last opened, and has not taken
+    back. What came before that may have ended without a word.
+    """
+    of = decision.c.incident_id == incident_id
+    begun = (
+        select(func.max(decision.c.id))
+        .where(of, decision.c.decision.in_((Decision.OPENED, Decision.REOPENED)))
+        .scalar_subquery()
+    )
+    last = (
+        select(func.max(decision.c.id))
+        .where(of, decision.c.source == source, decision.c.id >= func.coalesce(begun, 0))
+        .group_by(decision.c.fingerprint)
+    )
+    query = select(decision.c.fingerprint).where(
+        decision.c.id.in_(last), decision.c.decision != Decision.RESOLVED
+    )
+    return set((await connection.scalars(query)).all())
 
 
 async def _mark_resolved(connection: AsyncConnection, row: RowMapping, at: datetime) -> None:
