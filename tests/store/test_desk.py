@@ -175,6 +175,32 @@ async def test_a_resolved_fault_is_not_investigated(file: Path, clock: HandClock
     assert [each["decision"] for each in course.decisions] == ["opened", "resolved"]
 
 
+async def test_an_incident_is_over_with_the_last_of_its_alerts(
+    file: Path, clock: HandClock
+) -> None:
+    """The end of one alert leaves the incident to the others, that of a stranger says nothing about
+    it, and one that fires again while it is worked takes its end back.
+    """
+    one, two = fault(fingerprint="a1"), fault("api-6b89888bf6-xxcnz", fingerprint="b2")
+    async with a_store(file, clock=clock) as store:
+        await take(store, one, two)
+        (stranger,) = await store.desk.resolve([fault(fingerprint="c3")])
+        (half,) = await store.desk.resolve([one])
+        (waiting,) = await store.desk.to_be_worked()
+        await store.desk.claim(waiting.id)
+        await store.desk.resolve([two])
+        over = await store.desk.course(waiting.id)
+        found = await take(store, two)
+        again = await store.desk.course(waiting.id)
+
+    assert (stranger.decision, half.decision) == (Decision.FILTERED, Decision.RESOLVED)
+    assert found == [Decision.JOINED]
+    assert over.intake is not None
+    assert over.intake["resolved_at"] is not None
+    assert again.intake is not None
+    assert again.intake["resolved_at"] is None
+
+
 async def test_the_worst_severity_counts(file: Path, clock: HandClock) -> None:
     """An incident that becomes critical is worked as a critical one; never the other way."""
     async with a_store(file, clock=clock) as store:

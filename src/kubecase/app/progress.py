@@ -119,6 +119,7 @@ WORDS: Mapping[str, str] = {
     "breaker_opened": "{agent} failed {failures} times in a row",
     "breaker_closed": "{agent} works again",
     "fault_decided": "{decision}: {fault} of {resource}: {reason}",
+    "entry_ignored": "left out {pointer}: {why}",
     "service_started": "serving",
     "web_started": "HTTP API at {url}, its description at {url}/api/v1/openapi.json",
     "source_state": "source {source} is {state}: {error}",

@@ -94,6 +94,9 @@ async def _taken(request: Request, given: str | None, source: str, mapper: Mappe
             now=context.clock(), cluster_default=context.cluster_default, source=source
         )
         mapped = mapper(request, parsed(body), body, arrival)
+        for each in mapped.ignored:
+            # Whoever sent it reads no answers; people read the log.
+            context.observer.record("entry_ignored", pointer=each.pointer, why=each.detail)
         answer = await _accepted(context.backend, mapped)
         await answers.keep(key, digest, ACCEPTED, answer)
     return JSONResponse(answer, ACCEPTED)

@@ -116,8 +116,19 @@ def alerts_of(value: Any, body: bytes, arrival: Arrival, at: str = "") -> Mapped
         faults=tuple(firing.values()),
         # What fires again in the same notification is not over.
         resolved=tuple(each for key, each in over.items() if key not in firing),
-        ignored=tuple(Ignored(pointer=e.pointer, detail=e.detail) for e in errors),
+        ignored=(
+            *(Ignored(pointer=e.pointer, detail=e.detail) for e in errors),
+            *_cut_off(value.get("truncatedAlerts"), at),
+        ),
     )
+
+
+def _cut_off(count: Any, at: str) -> tuple[Ignored, ...]:
+    """A remark if Alertmanager left alerts out, since its `max_alerts` is smaller than the group."""
+    if type(count) is not int or not 0 < count < 10**9:
+        return ()
+    detail = f"{count} alerts were cut off by max_alerts of Alertmanager"
+    return (Ignored(pointer=f"{at}/truncatedAlerts", detail=detail),)
 
 
 def _labels(alert: Any) -> Mapping[str, Any]:
