@@ -124,7 +124,7 @@ def alerts_of(value: Any, body: bytes, arrival: Arrival, at: str = "") -> Mapped
 
 
 def _cut_off(count: Any, at: str) -> tuple[Ignored, ...]:
-    """A remark if Alertmanager left alerts out, since its `max_alerts` is smaller than the group."""
+    """A remark if Alertmanager left alerts out since the group has more than `max_alerts`."""
     if type(count) is not int or not 0 < count < 10**9:
         return ()
     detail = f"{count} alerts were cut off by max_alerts of Alertmanager"
