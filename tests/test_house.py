@@ -94,7 +94,7 @@ def test_nothing_happens_on_import(tmp_path: Path) -> None:
     names = [
         module.name
         for module in pkgutil.walk_packages([str(PACKAGE)], "kubecase.")
-        if "migrations" not in module.name and "scripted_program" not in module.name
+        if "migrations" not in module.name and "_program" not in module.name
     ]
     program = f"""
 import importlib, json, os, sys, threading
@@ -153,7 +153,7 @@ def test_only_settings_read_the_environment() -> None:
             ):
                 readers.add(str(path.relative_to(PACKAGE)))
 
-    allowed = {r for r in readers if r.startswith("app/settings") or "scripted_program" in r}
+    allowed = {r for r in readers if r.startswith("app/settings") or "_program" in r}
     assert readers - allowed == set()
 
 

@@ -9,6 +9,7 @@ from kubecase.agents.claude import Claude
 from kubecase.agents.codex import Codex
 from kubecase.agents.gemini import Gemini
 from kubecase.agents.goose import Goose
+from kubecase.agents.openai_chat import OpenaiChat
 from kubecase.agents.opencode import Opencode
 from kubecase.app.agent_check import agent_findings, unlimited, version_reader
 from kubecase.app.settings import Settings, load
@@ -19,7 +20,7 @@ from kubecase.core.ports import Agent
 DOCS = Path(__file__).parent.parent.parent / "docs" / "agents.md"
 AGENTS: dict[str, Agent] = {
     "claude": Claude(), "codex": Codex(), "gemini": Gemini(), "goose": Goose(),
-    "opencode": Opencode(),
+    "openai_chat": OpenaiChat(), "opencode": Opencode(),
 }  # fmt: skip
 SAYS = """#!/bin/sh
 echo asked >> "{count}"
@@ -137,7 +138,7 @@ def test_only_known_programs_are_asked(tmp_path: Path) -> None:
 def test_a_limit_that_no_cli_keeps_is_told(tmp_path: Path) -> None:
     """Turns or a budget for a CLI that knows neither are warned of, with the way that works."""
     text = "agents: {%s: {max_turns: 5, max_budget_usd: 1}}"
-    expected = {"claude": 0, "codex": 2, "gemini": 1, "goose": 1, "opencode": 2}
+    expected = {"claude": 0, "codex": 2, "gemini": 1, "goose": 1, "openai_chat": 1, "opencode": 2}
     for name, agent in AGENTS.items():
         warnings = unlimited(name, agent, settings(tmp_path, text % name))
         assert len(warnings) == expected[name], name

@@ -19,6 +19,7 @@ from kubecase.agents.codex import Codex
 from kubecase.agents.command import CommandAgent
 from kubecase.agents.gemini import Gemini
 from kubecase.agents.goose import Goose
+from kubecase.agents.openai_chat import OpenaiChat
 from kubecase.agents.opencode import Opencode
 from kubecase.agents.options import SHARED_VARIABLES
 from kubecase.agents.scripted import Scripted
@@ -56,6 +57,10 @@ ADAPTERS: dict[str, Callable[[], Agent]] = {
     ),
     "opencode": lambda: Opencode(
         program="/opt/opencode", model="gpt-5", credential=CREDENTIAL, tool_server=TOOLS,
+        base_url="http://127.0.0.1:8181/v1",
+    ),
+    "openai_chat": lambda: OpenaiChat(
+        python=sys.executable, model="qwen3:8b", credential=CREDENTIAL, tool_server=TOOLS,
         base_url="http://127.0.0.1:8181/v1",
     ),
     "scripted": lambda: Scripted(python=sys.executable),
@@ -297,7 +302,8 @@ def test_every_adapter_has_a_name_of_its_own() -> None:
     names = {make().name for make in ADAPTERS.values()}
 
     assert names == {
-        "claude", "codex", "command", "gemini", "goose", "opencode", "scripted",
+        "claude", "codex", "command", "gemini", "goose", "openai_chat", "opencode",
+        "scripted",
     }  # fmt: skip
 
 

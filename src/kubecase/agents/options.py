@@ -27,6 +27,7 @@ class AgentSettings:
     """Everything the wiring may hand to `configured` of an adapter; each takes what it uses.
 
     `program` is a name on PATH or a path, `argv` a whole command (the `command` agent).
+    `upstream` is the entry of `models` that serves its model.
     `variables` are added to the environment of the `command` agent. `python` is the interpreter
     and `script` the plan of the `scripted` agent. What is `None` or empty takes the adapter's
     default.
@@ -39,6 +40,7 @@ class AgentSettings:
     max_budget_usd: float | None = None
     credential: Credential | None = None
     base_url: str | None = None
+    upstream: str | None = None
     extra_args: tuple[str, ...] = ()
     allowed_tools: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -15,6 +15,7 @@ from kubecase.core.errors import AgentUnavailable
 if TYPE_CHECKING:
     from kubecase.core.ports import Agent, Capabilities
 
+OWN = "its program is part of kubecase"
 LIMITS = {"max_turns": "turns", "max_budget_usd": "budget"}
 """By setting of `agents.<name>` what a CLI must be able to do for it to have an effect."""
 
@@ -87,7 +88,9 @@ def _findings(name: str, settings: Settings, *, needed: bool) -> Iterator[Findin
     version = ""
     if options.program and key:
         version = f", version {versions_of(settings).of(options.program) or 'unknown'}"
-    yield Finding(what=what, state="ok", says=f"{options.program}{version}", capabilities=can)
+    yield Finding(
+        what=what, state="ok", says=f"{options.program or OWN}{version}", capabilities=can
+    )
     yield from _shortcomings(name, agent, can, settings)
 
 

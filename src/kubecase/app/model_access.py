@@ -23,6 +23,7 @@ PROTOCOLS: dict[str, ModelProtocol] = {
     "codex": "openai",
     "gemini": "gemini",
     "goose": "openai",
+    "openai_chat": "openai",
     "opencode": "openai",
 }
 """What each CLI speaks, and so which vendor it is for where no other upstream is chosen."""

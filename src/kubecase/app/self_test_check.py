@@ -5,7 +5,6 @@ from dataclasses import replace
 from kubecase.app import plugins, wiring
 from kubecase.app.containment import contain
 from kubecase.app.findings import Finding
-from kubecase.app.model_access import PROTOCOLS
 from kubecase.app.readiness import Readiness, require_passed, require_tested
 from kubecase.app.settings import Settings
 from kubecase.app.versions import versions_of
@@ -17,14 +16,14 @@ async def self_test_findings(settings: Settings, name: str | None) -> list[Findi
     """One finding for each agent, or for the one called `name`. Raises AgentUnavailable for a name
     of none that could be tried.
     """
-    if name is not None and name not in PROTOCOLS:
+    if name is not None and name not in MODEL:
         raise AgentUnavailable(
             f"cannot try the agent {name!r}: it has no self-test",
-            hint=f"Agents with one are: {', '.join(sorted(PROTOCOLS))}.",
+            hint=f"Agents with one are: {', '.join(sorted(MODEL))}.",
         )
     return [
         await _finding(each, settings, needed=each == name)
-        for each in (sorted(PROTOCOLS) if name is None else [name])
+        for each in (sorted(MODEL) if name is None else [name])
     ]
 
 
@@ -58,7 +57,8 @@ MODEL = {
     "goose": "gpt-5",
     "opencode": "gpt-5",
 }
-"""What is asked where the settings name no model; it is scripted all the same."""
+"""The agents that are tried, and what each is asked where the settings
+name no model; it is scripted all the same."""
 
 
 async def _tried(name: str, agent: Agent, settings: Settings) -> str:

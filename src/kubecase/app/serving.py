@@ -198,11 +198,12 @@ def _dressed(agent: "Agent", lead: "Lead") -> "Agent":
     from kubecase.agents.codex import Codex
     from kubecase.agents.gemini import Gemini
     from kubecase.agents.goose import Goose
+    from kubecase.agents.openai_chat import OpenaiChat
     from kubecase.agents.opencode import Opencode
     from kubecase.core.ports import Credential
     from kubecase.gateways.model import base_url
 
-    if not isinstance(agent, Claude | Codex | Gemini | Goose | Opencode):
+    if not isinstance(agent, Claude | Codex | Gemini | Goose | OpenaiChat | Opencode):
         raise TypeError("not an adapter that this is for")
     if lead.tools is not None:
         agent = replace(agent, tool_server=lead.tools)

@@ -32,6 +32,9 @@ KEYS = {
     "goose": "OPENAI_API_KEY",
     "opencode": "OPENAI_API_KEY",
 }
+CHAT = "openai_chat"
+"""The agent that is no CLI: it needs a server of models, and not everybody's needs a key."""
+
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -74,6 +77,10 @@ def choose_agent(settings: Settings) -> Choice:
             if not isinstance(agent, UnavailableAgent):
                 why = f"{key} and {program} are there"
                 return Choice(name=name, agent=agent, why=why)
+    own = settings.agent_options(CHAT)
+    if own.model and (own.upstream or own.base_url):
+        why = f"agents.{CHAT} names a model and its server"
+        return Choice(name=CHAT, agent=_named(CHAT, settings), why=why)
     return Choice(
         name=BUILTIN,
         agent=None,
@@ -106,7 +113,7 @@ def agent_settings(name: str, settings: Settings) -> "AgentSettings":
     own = settings.agent_options(name)
     command = own.command or _command_of(name, settings)
     argv = _resolved(name, command, settings)
-    key = KEYS.get(name)
+    key = KEYS["codex"] if name == CHAT else KEYS.get(name)
     return AgentSettings(
         program=argv[0] if argv else None,
         argv=argv,
@@ -114,6 +121,7 @@ def agent_settings(name: str, settings: Settings) -> "AgentSettings":
         max_turns=own.max_turns,
         max_budget_usd=own.max_budget_usd,
         base_url=own.base_url,
+        upstream=own.upstream,
         credential=settings.model_keys.get(key) if key else None,
         extra_args=() if name == COMMAND else argv[1:],
         allowed_tools=settings.agent_runtime.allowed_tools or (),

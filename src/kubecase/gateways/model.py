@@ -39,7 +39,7 @@ from kubecase.gateways.quiet import QUIET
 from kubecase.gateways.upstream import CallFailed, Patience, Upstream, UpstreamClient
 
 MOST_MODELS = 20
-BASE_PATHS: Mapping[str, str] = {"codex": "/v1", "opencode": "/v1"}
+BASE_PATHS: Mapping[str, str] = {"codex": "/v1", "openai_chat": "/v1", "opencode": "/v1"}
 """What the base URL of a CLI ends in, where it is not the bare address."""
 
 
