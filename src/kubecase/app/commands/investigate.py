@@ -93,8 +93,7 @@ def investigate(
         a CloudEvent or a triage case; what it was taken for is said. Without --cluster or a
         kubeconfig nothing is contacted.
     agent
-        builtin, claude, codex, gemini, opencode, goose, openai_chat, command, or auto; or several:
-        claude,codex.
+        builtin, claude, codex, gemini, opencode, goose, openai_chat, command, auto, or several (,).
     timeout
         Time limit of the agent, such as 90s or 10m.
     metrics_port
