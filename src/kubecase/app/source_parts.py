@@ -43,4 +43,15 @@ def named_source(name: str, options: SourceOptions, observer: Observer) -> Sourc
             cluster_default=options.cluster or "default",
             observer=observer,
         )
+    if options.kind == "mcp" and options.url is not None:
+        from kubecase.channels.sources.mcp import McpSource
+
+        return McpSource(
+            name=name,
+            url=options.url,
+            cluster=options.cluster,
+            token=options.token,
+            observer=observer,
+            clock=wiring.now,
+        )
     raise KubecaseError(f"a source of kind {options.kind} is not here yet")
