@@ -76,6 +76,11 @@ class FakeMcp:
         """Forget the subscriptions while the sessions live."""
         self.subscriptions.clear()
 
+    def forget_subscriptions_of(self, session: str) -> None:
+        """A session that ended takes its subscriptions along."""
+        for each in [one for one, of in self.subscriptions.items() if of == session]:
+            del self.subscriptions[each]
+
     def push(self, data: Any, logger: str = "kubernetes/faults") -> None:
         """Send `data` to every session that subscribed, and asked for log notifications."""
         for session in set(self.subscriptions.values()) & self.levels:
@@ -195,6 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         fake = self.server.fake
         session = self.headers.get("Mcp-Session-Id", "")
         fake.calls.append("DELETE")
+        fake.forget_subscriptions_of(session)
         stream = fake.known.pop(session, None)
         if stream is not None:
             stream.put(None)
