@@ -54,4 +54,4 @@ def named_source(name: str, options: SourceOptions, observer: Observer) -> Sourc
             observer=observer,
             clock=wiring.now,
         )
-    raise KubecaseError(f"a source of kind {options.kind} is not here yet")
+    raise KubecaseError(f"sources.{name} lacks what a source of kind {options.kind} needs")
