@@ -16,7 +16,7 @@ import pytest
 
 from fakes.mcp_faults import FAULT, FakeMcp
 from kubecase.channels.sources.mcp import WAITING, McpSource
-from kubecase.channels.sources.mcp_session import Pace
+from kubecase.channels.sources.mcp_wire import Pace
 from kubecase.channels.sources.reconnecting import BackOff
 from kubecase.core.model import Fault
 from kubecase.core.ports import Credential

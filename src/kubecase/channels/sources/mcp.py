@@ -16,14 +16,8 @@ from typing import Any
 
 from kubecase.channels.sources.intake import Arrival, mapping_of, text_of
 from kubecase.channels.sources.mcp_fault import fault_from_mcp
-from kubecase.channels.sources.mcp_session import (
-    FaultSession,
-    Pace,
-    Refused,
-    SessionLost,
-    Unsuited,
-    opened,
-)
+from kubecase.channels.sources.mcp_session import FaultSession, opened
+from kubecase.channels.sources.mcp_wire import Pace, Refused, SessionLost, Unsuited
 from kubecase.channels.sources.reconnecting import BackOff
 from kubecase.clusters.untrusted import Unreadable, parse_json
 from kubecase.core.errors import FaultRejected
