@@ -206,9 +206,9 @@ def test_the_service_tells_what_it_concludes(home: Home, slack: Receiver) -> Non
     settings(
         home,
         TEAM + "sources:\n  drop: {kind: directory, path: faults, cluster: dev}\n"
-        "agent_runtime: {agent: builtin}\n",
+        "agent_runtime: {agent: builtin}\nweb: {listen: '127.0.0.1:0'}\n",
     )
-    service = home.start("serve", env={"TEAM_WEBHOOK": slack.url})
+    service = home.start("serve", "--data-dir", str(home.data), env={"TEAM_WEBHOOK": slack.url})
     try:
         (home.root / "faults" / "one.json").write_bytes(home.fault().read_bytes())
         slack.wait_for(1, seconds=60)
