@@ -25,6 +25,7 @@ MIGRATIONS = "store/migrations/versions"
 BOUNDARIES = {
     # where, and whose promise: everything else lets a bug be a bug
     "app/boundary.py": "the command line",
+    "app/serve_sources.py": "per source",
     "service/dispatch.py": "per incident",
     "service/outbox.py": "per sink",
 }

@@ -1,6 +1,6 @@
 """The sources of the service: made from the settings, and anew where those change."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ from anyio.abc import TaskStatus
 
 from kubecase.app.settings import Settings
 from kubecase.app.settings.values import SourceOptions
+from kubecase.channels.sources.reconnecting import BackOff
 from kubecase.core.errors import KubecaseError
 from kubecase.core.model import Fault
 from kubecase.core.ports import Observer, Source
@@ -36,6 +37,7 @@ class Sources:
 
     intake: Intake
     observer: Observer
+    back_off: Callable[[], BackOff] = BackOff
     _running: dict[str, tuple[Wanted, anyio.CancelScope]] = field(default_factory=dict)
     _group: anyio.abc.TaskGroup | None = None
 
@@ -61,7 +63,7 @@ class Sources:
                 self._group.start_soon(self._keep, each, scope)
 
     def _tell_removed(self, known: Wanted) -> None:
-        for source in known.tells:
+        for source in {*known.tells, known.name}:
             self.observer.record(
                 "source_state", cluster=known.cluster, source=source, state="removed"
             )
@@ -73,17 +75,48 @@ class Sources:
         self._running.clear()
 
     async def _keep(self, wanted: Wanted, scope: anyio.CancelScope) -> None:
+        """Run one source until it is ended; whatever it raises, it is made anew after a pause."""
+        back_off = self.back_off()
         with scope:
-            try:
-                source = wanted.make()
-                async for fault in source.faults():
-                    if not await self._take(fault):
+            while True:
+                try:
+                    if await self._drawn(wanted, back_off):
                         return
-            except KubecaseError as error:
+                    # One that has come to its end, which those that watch never do.
+                    error: object = "it came to its end"
+                except KubecaseError as raised:
+                    error = raised
+                except Exception as raised:  # noqa: BLE001 - the boundary of each source
+                    # A bug of ours with this source; the others, and the service, go on.
+                    self.observer.record(
+                        "error", cluster=wanted.cluster, error_type="internal", error=raised
+                    )
+                    error = f"{type(raised).__name__}: {raised}"
+                seconds = back_off.failed()
                 self.observer.record(
                     "source_state", cluster=wanted.cluster, source=wanted.name, state="failed",
-                    error=str(error),
+                    error=str(error), retry_in=round(seconds, 1),
                 )  # fmt: skip
+                await anyio.sleep(seconds)
+                # What it says of itself from now on counts, under whichever names it does so.
+                self.observer.record(
+                    "source_state", cluster=wanted.cluster, source=wanted.name, state="removed"
+                )
+
+    async def _drawn(self, wanted: Wanted, back_off: BackOff) -> bool:
+        """Take in all that a new source gives; True when nothing more is taken."""
+        faults = wanted.make().faults()
+        try:
+            async for fault in faults:
+                if not await self._take(fault):
+                    return True
+                back_off.worked()
+        finally:
+            # Here and now: one that is only forgotten goes on until it is collected.
+            if isinstance(faults, AsyncGenerator):
+                with anyio.CancelScope(shield=True):
+                    await faults.aclose()
+        return False
 
     async def _take(self, fault: Fault) -> bool:
         """Take `fault` in, however long that takes; False when nothing more is taken."""

@@ -62,14 +62,17 @@ class DirectorySource:
             await anyio.sleep(self._poll)
 
     def _names(self) -> list[str]:
-        with os.scandir(self._directory) as entries:
-            names = [
-                entry.name
-                for entry in entries
-                if not entry.name.startswith(".")
-                and entry.name.endswith((".json", ".jsonl"))
-                and entry.is_file(follow_symlinks=False)
-            ]
+        try:
+            with os.scandir(self._directory) as entries:
+                names = [
+                    entry.name
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                    and entry.name.endswith((".json", ".jsonl"))
+                    and entry.is_file(follow_symlinks=False)
+                ]
+        except OSError as error:
+            raise _unusable(self._directory, error) from error
         return sorted(names)[:MOST_FILES]
 
     def _faults_of(self, name: str) -> list[Fault]:
@@ -104,6 +107,8 @@ class DirectorySource:
             os.replace(self._directory / name, self._directory / folder / name)
         except FileNotFoundError:
             return  # refused, and moved by that
+        except OSError as error:
+            raise _unusable(self._directory / folder, error) from error
 
 
 def _content(path: Path) -> bytes:
@@ -123,7 +128,11 @@ def _usable(folder: Path) -> None:
         if not os.access(folder, os.W_OK):
             raise PermissionError("it cannot be written")
     except OSError as error:
-        raise KubecaseError(
-            f"cannot take files from {folder}: {error.strerror or error}",
-            hint="Set sources.<name>.path to a directory that kubecase may write.",
-        ) from error
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path, error: OSError) -> KubecaseError:
+    return KubecaseError(
+        f"cannot take files from {folder}: {error.strerror or error}",
+        hint="Set sources.<name>.path to a directory that kubecase may write.",
+    )

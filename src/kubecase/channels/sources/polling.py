@@ -35,8 +35,9 @@ class Sign:
 
     @property
     def key(self) -> str:
-        """The same as long as it lasts."""
-        return f"{self.resource.uid or self.resource.name}\0{self.reason}\0{self.part}"
+        """The same as long as it lasts; another one when it comes back after it had passed."""
+        since = "" if self.since is None else self.since.isoformat()
+        return f"{self.resource.uid or self.resource.name}\0{self.reason}\0{self.part}\0{since}"
 
     def as_fault(self, cluster: str, now: datetime) -> Fault:
         """The fault that it is."""
