@@ -85,6 +85,7 @@ class Dispatcher:
             group.start_soon(self._until, stop)
             group.start_soon(self._sweep)
             await self.queue.run(self.handle)
+            self._handing_in = None
             group.cancel_scope.cancel()
 
     async def _until(self, stop: Stop) -> None:
@@ -106,8 +107,15 @@ class Dispatcher:
         """Hand in an incident that has just been opened."""
         if self._handing_in is not None and accepted.incident_id is not None:
             self._handing_in.start_soon(
-                self._hand_in, accepted.incident_id, fault.cluster, fault.severity
+                self._hand_in_new, accepted.incident_id, fault.cluster, fault.severity
             )
+
+    async def _hand_in_new(self, incident: IncidentId, cluster: str, severity: Severity) -> None:
+        try:
+            await self._hand_in(incident, cluster, severity)
+        except KubecaseError as error:
+            # It is on record, and the next sweep hands it in; nobody else is held up by that.
+            self.observer.record("error", cluster=cluster, error_type="store", error=error)
 
     async def _hand_in(self, incident: IncidentId, cluster: str, severity: Severity) -> None:
         await self.queue.register(cluster, self.limits(cluster).at_once)
