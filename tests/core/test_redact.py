@@ -191,6 +191,19 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
     assert REDACT.text(once) == (once, 0)
 
 
+def test_what_is_masked_already_is_not_counted_again() -> None:
+    """A second pass over whole objects and over text that holds one finds nothing to count."""
+    secret = {"kind": "Secret", "data": {"a": "b"}, "stringData": {"c": "d", "e": "f"}}
+    listed = {"kind": "SecretList", "items": [{"data": {"a": "b"}}]}
+    applied = {"metadata": {"annotations": {"last-applied": json.dumps(secret)}}}
+
+    for value, expected in ((secret, 3), (listed, 1), (applied, 3), ([secret, listed], 4)):
+        once, count = REDACT.json(value)
+        assert count == expected
+        assert REDACT.json(once) == (once, 0)
+        assert REDACT.text(json.dumps(once)) == (json.dumps(once), 0)
+
+
 @settings(max_examples=150, deadline=None)
 @given(JSON)
 def test_any_json_can_be_redacted_and_stays_json(value: object) -> None:

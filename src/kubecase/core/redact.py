@@ -330,7 +330,7 @@ class _Walk:
         for key, each in value.items():
             name = self.string(str(key), _DEEPEST + 1)
             if is_secret and key in {"data", "stringData"} and isinstance(each, Mapping):
-                result[name] = {str(k): self.mask() for k in each}
+                result[name] = {str(k): v if v == MARKER else self.mask() for k, v in each.items()}
             elif is_secret and key == "items" and isinstance(each, list):
                 items = [{"kind": "Secret", **i} if isinstance(i, Mapping) else i for i in each]
                 result[name] = self.sequence(items, depth + 1)
