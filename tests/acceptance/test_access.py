@@ -75,9 +75,11 @@ def test_the_documentation_holds_the_manifests(home: Home) -> None:
 
 
 def test_json_is_the_same_manifests(home: Home) -> None:
-    """Programs get with --json the objects that people get as YAML."""
+    """With --json there is one List of the objects that people get as YAML, as kubectl takes it."""
     done = kubecase(home, "rbac", "-n", "shop", "--json")
-    assert json.loads(done.stdout) == rendered(home, "-n", "shop")
+    assert json.loads(done.stdout) == {
+        "apiVersion": "v1", "kind": "List", "items": rendered(home, "-n", "shop"),
+    }  # fmt: skip
 
 
 def test_a_name_that_is_none_is_refused(home: Home) -> None:
@@ -203,6 +205,20 @@ def test_a_credential_that_can_write_is_made_safe(
     assert may["can_write"] == ["create", "update", "patch", "delete", "exec"]
     for path in home.data.rglob("*"):
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
+
+
+def test_a_credential_of_which_nothing_is_known_is_noted(
+    home: Home, tmp_path: Path, cluster: FakeCluster
+) -> None:
+    """Where the cluster does not say what it may do, the report says so, beside the gateway."""
+    with cluster:
+        cluster.answer("selfsubject", 500, "down")
+        done = investigated(home, tmp_path, cluster)
+
+    assert done.returncode == 0, done.stderr
+    report = Path(json.loads(done.stdout)["reports"]["md"]).read_text()
+    assert "can write was not found out (500" in report
+    assert "the gateway let only reading through" in report
 
 
 def test_the_built_in_investigator_reads_with_any_credential(

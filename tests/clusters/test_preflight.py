@@ -28,9 +28,10 @@ def asked(cluster: FakeCluster, directory: Path, namespace: str | None = "shop")
 def test_a_readers_credential_is_found_to_read_only(tmp_path: Path) -> None:
     """A read-only credential has every reading permission, no writing one, and no warning."""
     with FakeCluster() as cluster:
-        found = asked(cluster, tmp_path).as_json()
+        permissions = asked(cluster, tmp_path)
 
-    assert found == {
+    assert permissions.unproven is None
+    assert permissions.as_json() == {
         "cluster_name": "production", "validated_at": NOW.isoformat(), "can_get_pods": True,
         "can_get_logs": True, "can_get_events": True, "can_get_deployments": True,
         "can_get_services": True, "secrets_access_allowed": False, "can_get_secrets": False,
@@ -134,3 +135,4 @@ def test_a_cluster_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:
     assert found.as_json()["can_get_pods"] is None
     assert found.can_write == ()
     assert "not everything was validated: 500" in found.warnings[0]
+    assert str(found.unproven).startswith("500")

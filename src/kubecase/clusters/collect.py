@@ -89,7 +89,9 @@ class ClusterCollector:
             client = ClusterClient(self.credentials, request_seconds=self._request_seconds)
         except ClusterUnavailable as error:
             warning = f"not everything was validated: {error}"
-            return Permissions(cluster=self.cluster, at=at, answers={}, warnings=(warning,))
+            return Permissions(
+                cluster=self.cluster, at=at, answers={}, warnings=(warning,), unproven=str(error)
+            )
         async with client:
             return await preflight(client, cluster=self.cluster, namespace=namespace, at=at)
 

@@ -150,14 +150,30 @@ def _permissions(
     warnings += [words for words, question in DANGERS.items() if answers.get(question)]
     if failures:
         warnings.append(f"not everything was validated: {failures[0]}")
+    asked = (EVERYTHING, *(question for each in WRITES.values() for question in each))
+    unproven = None
+    if any(question not in answers for question in asked):
+        unproven = failures[0] if failures else "not every question was answered"
     return Permissions(
-        cluster=cluster, at=at, answers=said, can_write=writes, warnings=tuple(warnings)
-    )
+        cluster=cluster, at=at, answers=said, can_write=writes, warnings=tuple(warnings),
+        unproven=unproven,
+    )  # fmt: skip
 
 
 def write_capable(permissions: Permissions) -> ClusterUnavailable:
-    """The refusal of a credential that can write; it names the commands that make another."""
+    """The refusal of a credential that can write, which names the commands that make another; or
+    of one of which that is not known.
+    """
     words = ", ".join(permissions.can_write)
+    if not words:
+        return ClusterUnavailable(
+            f"it is not known whether the credential for the cluster {permissions.cluster} can "
+            f"write ({permissions.unproven}), no gateway stands between, and "
+            "agent_runtime.read_only_mode is on",
+            hint="Try again once the cluster answers; `kubecase doctor` asks it the same. Or allow "
+            "it: --allow-write-capable for one run, "
+            "agent_runtime.allow_write_capable_credential for all.",
+        )
     return ClusterUnavailable(
         f"the credential for the cluster {permissions.cluster} can write ({words}), and "
         "agent_runtime.read_only_mode is on",

@@ -14,6 +14,7 @@ class Permissions:
     """The answers of a preflight; None where nothing was answered (docs/formats.md section 4).
 
     `can_write` are those of `WRITES` that are allowed. `warnings` say what is missing, or too much.
+    `unproven` says why it is not known whether it can write, None where everything was answered.
     """
 
     cluster: str
@@ -21,6 +22,7 @@ class Permissions:
     answers: Mapping[str, bool | None]
     can_write: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    unproven: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The same with the names of `context/permissions.json`."""

@@ -12,7 +12,8 @@ from kubecase.service.case import Case
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
     """Asks the cluster, where there is one. `refusal` makes the error for a credential that can
-    write, where that is not allowed; `served` says that what agents ask goes through the gateway.
+    write, where that is not allowed; `served` says that what agents ask goes through the gateway,
+    without which one is refused also where it is not known whether it can write.
     `ready` finds out whether the agent can be asked: it gives notes, or raises what is wrong.
     """
 
@@ -28,13 +29,19 @@ class Preflight:
         case.stage = "preflight"
         permissions = await self.ask(case.incident.fault)
         case.permissions = permissions.as_json()
-        if not permissions.can_write:
+        unknown = permissions.unproven is not None and not permissions.can_write
+        if not permissions.can_write and not unknown:
             return
-        if self.refusal is not None:
+        if self.refusal is not None and not (unknown and self.served):
             raise self.refusal(permissions)
-        words = ", ".join(permissions.can_write)
         only = "the gateway let only reading through" if self.served else "kubecase only reads"
-        case.notes.append(f"the credential for this cluster can write ({words}); {only}")
+        words = ", ".join(permissions.can_write)
+        case.notes.append(
+            f"whether the credential for this cluster can write was not found out "
+            f"({permissions.unproven}); {only}"
+            if unknown
+            else f"the credential for this cluster can write ({words}); {only}"
+        )
 
     async def check_agent(self, case: Case) -> None:
         """Put down what is to be said of the agent; raises what stands in its way."""

@@ -41,7 +41,7 @@ def rbac(
     with_rbac
         Let it read roles and bindings too.
     json
-        Print one JSON list instead of YAML documents.
+        Print one JSON document of kind List, which kubectl takes too, instead of YAML documents.
     """
     from kubecase.app.gateway import extended
     from kubecase.app.rbac import as_yaml, manifests
@@ -61,7 +61,8 @@ def rbac(
         namespaces=namespace,
         with_rbac=with_rbac,
     )
-    sys.stdout.write(jsonlib.dumps(objects, indent=2) + "\n" if json else as_yaml(objects))
+    listed = {"apiVersion": "v1", "kind": "List", "items": objects}
+    sys.stdout.write(jsonlib.dumps(listed, indent=2) + "\n" if json else as_yaml(objects))
     return SUCCESS
 
 
