@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from fakes.kube_api import Authority, FakeCluster, recorded
+from kubecase.gateways import audit
 
 from .conftest import Home
 
@@ -219,6 +220,35 @@ def test_a_credential_of_which_nothing_is_known_is_noted(
     report = Path(json.loads(done.stdout)["reports"]["md"]).read_text()
     assert "can write was not found out (500" in report
     assert "the gateway let only reading through" in report
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("MAX_REQUESTS", "the 1 requests of"),
+        ("MAX_ANSWERS", "bytes of this investigation are used"),
+    ],
+)
+def test_a_budget_of_a_cluster_is_kept(
+    home: Home, tmp_path: Path, cluster: FakeCluster, setting: str, says: str
+) -> None:
+    """Who has asked as much as the settings allow is told so, and given nothing more."""
+    amount = {"MAX_REQUESTS": "1", "MAX_ANSWERS": "64"}[setting]
+    with cluster:
+        real = cluster.kubeconfig(tmp_path / "real")
+        done = investigated(
+            home, tmp_path, cluster, "--cluster", "prod",
+            KUBECASE_CLUSTERS__PROD__KUBECONFIG=str(real),
+            **{f"KUBECASE_CLUSTERS__PROD__{setting}": amount},
+        )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert "pod/crashloop-" not in Path(result["reports"]["md"]).read_text()
+    record = home.data / "audit" / f"{result['incident_id']}-1.jsonl"
+    lines = [line for line in audit.read_lines(record) if line["kind"] == "cluster"]
+    assert [line["decision"] for line in lines[:2]] == ["allowed", "denied"]
+    assert says in lines[1]["reason"]
 
 
 def test_the_built_in_investigator_reads_with_any_credential(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kubecase.core.model import Fault
     from kubecase.core.permissions import Permissions
     from kubecase.core.ports import Agent
+    from kubecase.gateways.cluster_call import ClusterLimits
     from kubecase.gateways.policy import Resources
     from kubecase.gateways.serving import Lead, RunServer
     from kubecase.gateways.serving_parts import ClusterPart, ToolPart
@@ -105,6 +106,15 @@ def resources_of(settings: Settings, cluster: str) -> "Resources":
     return resources_with(() if options is None else options.extra_resources)
 
 
+def cluster_limits(settings: Settings, cluster: str) -> "ClusterLimits":
+    """How much one run may ask of this cluster."""
+    from kubecase.app.settings.values import ClusterOptions
+    from kubecase.gateways.cluster_call import ClusterLimits
+
+    options = settings.clusters.get(cluster) or ClusterOptions()
+    return ClusterLimits(requests=options.max_requests, total_bytes=options.max_answers)
+
+
 def cluster_part(reached: "ClusterCollector", settings: Settings) -> "ClusterPart":
     """The gateway to the cluster that this collector reads."""
     from kubecase.core.redact import Redactor
@@ -114,6 +124,7 @@ def cluster_part(reached: "ClusterCollector", settings: Settings) -> "ClusterPar
         credentials=reached.credentials,
         resources=resources_of(settings, reached.cluster),
         redactor=Redactor((*settings.secrets, *reached.credentials.secrets)),
+        limits=cluster_limits(settings, reached.cluster),
         again={
             "kubeconfig": None if reached.path is None else str(reached.path),
             "context": reached.context,

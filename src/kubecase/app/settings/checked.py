@@ -215,6 +215,8 @@ class _Settings:
             context=section.context,
             in_cluster=section.in_cluster,
             extra_resources=tuple(section.extra_resources),
+            max_requests=section.max_requests,
+            max_answers=section.max_answers,
             watch=section.watch,
             triage=section.triage,
             agent=section.agent,

@@ -80,6 +80,8 @@ def _values(loaded: Loaded) -> Iterator[tuple[str, str]]:
                 if (section, key) == ("sinks", "url"):
                     given = f"sinks.{name}.url" in loaded.origins
                     yield f"sinks.{name}.url", "set" if given else NOT_SET
+                elif (section, key) == ("clusters", "max_answers"):
+                    yield f"{section}.{name}.{key}", format_size(options.max_answers)
                 else:
                     yield f"{section}.{name}.{key}", _text(getattr(options, key))
     for key in ContainerSection.model_fields:

@@ -21,6 +21,7 @@ from kubecase.app.settings.kinds import (
     ModelPatterns,
     Name,
     ResourceNames,
+    Size,
     Text,
     Texts,
     Variable,
@@ -105,6 +106,12 @@ class ClusterSection(Section):
         [], "More resources that agents may read, as PLURAL.GROUP; Secrets never.",
         example="[widgets.shop.io]",
     )  # fmt: skip
+    max_requests: Annotated[Whole, between(1, 10**9)] = option(
+        5000, "How many requests the agent of one investigation may make through the gateway."
+    )
+    max_answers: Size = option(
+        "512MiB", "How much those answers may have together; the built-in facts do not count."
+    )
     watch: Boolean = option(
         True, "Whether `kubecase serve` watches it for faults; alerts are taken in any case."
     )

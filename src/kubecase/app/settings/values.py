@@ -140,13 +140,16 @@ class ClusterOptions:
     """Section `clusters.<name>`: the credential file, and the context in it that is meant; or, with
     `in_cluster`, the service account of the pod that kubecase runs in.
 
-    `extra_resources` may be read by agents too, each as PLURAL.GROUP.
+    `extra_resources` may be read by agents too, each as PLURAL.GROUP. One investigation may make
+    `max_requests` through the gateway, with `max_answers` bytes of answers.
     """
 
     kubeconfig: Path | None = None
     context: str | None = None
     in_cluster: bool = False
     extra_resources: tuple[str, ...] = ()
+    max_requests: int = 5000
+    max_answers: int = 512 * 1024 * 1024
     watch: bool = True
     triage: bool = True
     agent: str | None = None
