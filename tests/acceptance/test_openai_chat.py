@@ -247,6 +247,48 @@ def test_a_cancel_leaves_nothing_running(home: Home) -> None:
     assert home.processes_below() == []
 
 
+def test_who_takes_over_serves_on(home: Home) -> None:
+    """After a kill of kubecase the program asks its successor, and the report arrives."""
+    with ScriptedModel([READS, Fault.STALL, WRITES, "Done."]) as model:
+        env = settings(model.url, AGENT_RUNTIME_WHEN_SUPERVISOR_DIES="survive")
+        words = ("investigate", str(home.fault()), "--agent", "openai_chat")
+        process = home.start(*words, env=env)
+        deadline = time.monotonic() + 30
+        while len(model.asked) < 2:
+            assert time.monotonic() < deadline, "the model was not asked"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        done = home.run("recover", "--json", env=env)
+
+    (recovered,) = json.loads(done.stdout)
+    assert recovered["result"]["status"] == "success", recovered
+    assert len(model.asked) == 4
+
+
+def test_a_report_that_was_left_is_the_report(home: Home) -> None:
+    """Closing words, however long, do not take the place of what `write_report` was given."""
+    with ScriptedModel([WRITES, "I have looked into all of it and left a report. " * 10]) as model:
+        result = asked(home, model)
+
+    assert result["status"] == "success", result
+    left = Path(result["workspace_dir"]) / "output/investigation.md"
+    assert left.read_text() == REPORT
+
+
+def test_what_a_model_thinks_is_no_report(home: Home) -> None:
+    """Thoughts that a server leaves in an answer are neither a report nor part of one."""
+    with ChatServer([
+        says("<think>" + "Let me see. " * 20 + "</think>"), says(f"<think>Hm.</think>\n{REPORT}"),
+    ]) as server:  # fmt: skip
+        result = asked(home, server)
+
+    assert result["status"] == "success", result
+    text = Path(result["reports"]["md"]).read_text()
+    assert "since a table is missing" in text
+    assert "Hm." not in text
+
+
 def test_the_real_key_stays_with_kubecase(home: Home) -> None:
     """The server is given the real key, and the program one of its run."""
     with ScriptedModel([WRITES, "Done."], key=KEY) as model:

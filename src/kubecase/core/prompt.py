@@ -231,8 +231,9 @@ What to leave:
    `/previous`, `event:REASON`, `alert`, or `object:KIND/NAMESPACE/NAME`.
 3. `output/artifacts/`: anything else worth keeping.
 
-If you cannot write files, give the Markdown report as your final answer and end it with the JSON in
-one fenced block marked `json`.
+If the tool `write_report` is offered, leave both with one call of it: 1 as `markdown`, 2 as
+`report_json`, a JSON text. If you can neither write files nor call it, give the Markdown report as
+your final answer and end it with the JSON in one fenced block marked `json`.
 
 Categories (name the cause that has to be repaired, not the symptom):
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ LONGEST_PAUSE = 30.0
 SIGN_OF_LIFE = 20.0
 MAX_CALLS = 16
 MAX_TEXT = 512 * 1024
+
+_THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>\s*|\Z)", re.DOTALL)
 
 
 class ModelFailed(Exception):
@@ -87,6 +90,7 @@ class Model:
             kind = answer.headers.get_content_type()
             said = self._streamed(answer) if kind == "text/event-stream" else _whole(answer)
         said.calls = [each for each in said.calls if each.name][:MAX_CALLS]
+        said.text = _THOUGHT.sub("", said.text, count=1)
         return said
 
     def _streamed(self, answer: http.client.HTTPResponse) -> Said:

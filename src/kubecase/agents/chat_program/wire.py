@@ -48,7 +48,7 @@ class Server:
             if self.key:
                 told["Authorization"] = f"Bearer {self.key}"
             try:
-                body = json.dumps(value).encode("utf-8", "replace")
+                body = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
                 connection.request("POST", prefix + path, body, told)
                 answer = connection.getresponse()
                 if answer.status >= 300:
@@ -115,7 +115,7 @@ def _words(body: bytes) -> str:
 
 def _after(answer: http.client.HTTPResponse) -> float | None:
     try:
-        return float(answer.headers.get("Retry-After", ""))
+        return max(0.0, float(answer.headers.get("Retry-After", "")))
     except ValueError:
         return None
 
