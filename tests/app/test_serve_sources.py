@@ -118,3 +118,25 @@ def test_a_node_that_fails_again_is_another_sign() -> None:
     assert first.key == sign("2026-01-01T10:00:00Z").key
     assert first.key != sign("2026-01-01T12:00:00Z").key
     assert replace(first, message="still").key == first.key
+
+
+async def test_the_reason_of_a_refusal_is_written_through_no_link(tmp_path: Path) -> None:
+    """A link that waits where the reason goes is replaced, and what it points at stays as it is."""
+    target = tmp_path / "precious"
+    target.write_text("kept")
+    drop = tmp_path / "drop"
+    (drop / "refused").mkdir(parents=True)
+    reason = drop / "refused" / "a.json.why.txt"
+    reason.symlink_to(target)
+    (drop / "a.json").write_text("{")
+    (drop / "b.json").write_text(json.dumps(EVENT))
+    source = DirectorySource(
+        drop, clock=lambda: datetime.now(UTC), cluster_default="dev", observer=Silence()
+    )
+
+    with anyio.fail_after(30):
+        await anext(source.faults())
+
+    assert target.read_text() == "kept"
+    assert not reason.is_symlink()
+    assert reason.read_text().strip()

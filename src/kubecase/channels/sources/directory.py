@@ -9,6 +9,7 @@ line.
 import os
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -96,9 +97,8 @@ class DirectorySource:
     def _refuse(self, name: str, why: str) -> None:
         self._observer.record("error", error_type="context", error=f"{name!a}: {why}")
         self._move(name, REFUSED)
-        reason = self._directory / REFUSED / f"{name}.why.txt"
         try:
-            reason.write_text(why + "\n", encoding="utf-8")
+            _write_new(self._directory / REFUSED, f"{name}.why.txt", f"{why}\n".encode())
         except OSError:
             return
 
@@ -120,6 +120,19 @@ def _content(path: Path) -> bytes:
     if len(data) > MAX_PAYLOAD:
         raise FaultRejected(f"is larger than {MAX_PAYLOAD} bytes")
     return data
+
+
+def _write_new(folder: Path, name: str, data: bytes) -> None:
+    """Replace what stands there, a link itself and not its target: others may write here too."""
+    within = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=within)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(name, flags, 0o600, dir_fd=within), "wb") as file:
+            file.write(data)
+    finally:
+        os.close(within)
 
 
 def _usable(folder: Path) -> None:
